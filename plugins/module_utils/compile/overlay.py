@@ -1,0 +1,140 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An overlay network as resources of one host's kernel. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from ..resources import (
+    HOST,
+    ZERO_MAC,
+    Address,
+    Attrs,
+    FdbEntry,
+    Link,
+    Neighbour,
+    Netns,
+    Resource,
+    Sysctl,
+    mark_of,
+    netns_name,
+)
+from ..spec.overlay import Overlay
+from ..spec.subnets import Subnet
+
+BRIDGE_ATTRS: Attrs = (("default_pvid", 0), ("mcast_snooping", 0))
+
+
+def bridge_name(vni: int) -> str:
+    return f"br{vni}"
+
+
+def tunnel_name(vni: int) -> str:
+    return f"vx{vni}"
+
+
+def compile_overlay(overlay: Overlay, vtep: str, dev: str, mtu: int) -> Iterator[Resource]:
+    """All resources of the network on the host whose VTEP is ``vtep`` on ``dev``; ``mtu`` is the one inside."""
+    netns = netns_name(overlay.name)
+    segments = overlay.segments()
+    yield Netns(netns, mark_of(overlay.name))
+    yield from settings(overlay)
+    for vni, subnets in segments.items():
+        yield from _segment(overlay, vni, subnets, vtep, dev, mtu)
+    if overlay.control_plane == "static":
+        yield from _endpoints(overlay, vtep)
+    elif overlay.control_plane == "flood":
+        for vni in segments:
+            for peer in overlay.peers:
+                if peer.vtep != vtep:
+                    yield FdbEntry(netns, tunnel_name(vni), ZERO_MAC, peer.vtep)
+
+
+def settings(overlay: Overlay) -> list[Sysctl]:
+    """Forwarding inside the network's namespace, where subnets of one family are to reach each other."""
+    netns = netns_name(overlay.name)
+    versions = [subnet.version for subnet in overlay.subnets]
+    found = []
+    if versions.count(4) > 1:
+        found.append(Sysctl(netns, "net.ipv4.ip_forward", "1"))
+    if versions.count(6) > 1:
+        found.append(Sysctl(netns, "net.ipv6.conf.all.forwarding", "1"))
+    return found
+
+
+def _segment(
+    overlay: Overlay, vni: int, subnets: list[Subnet], vtep: str, dev: str, mtu: int
+) -> Iterator[Resource]:
+    netns, alias = netns_name(overlay.name), mark_of(overlay.name)
+    bridge = bridge_name(vni)
+    yield Link(netns, bridge, "bridge", alias, mtu, mac=bridge_mac(vtep, vni), attrs=BRIDGE_ATTRS)
+    static = overlay.control_plane == "static"
+    gateways = [subnet for subnet in subnets if subnet.gateway]
+    attrs: dict[str, object] = {
+        "id": vni,
+        "learning": 0 if static else 1,
+        "local": vtep,
+        "port": overlay.data_path_port,
+        "proxy": 1 if static else 0,
+    }
+    if overlay.control_plane == "multicast":
+        attrs.update(group=overlay.multicast_group, dev=dev)
+    port: Attrs = ()
+    if static:
+        # what is not in the tables does not exist: the bridge learns nothing from the tunnel either
+        port = (("learning", 0),)
+    elif gateways:
+        # every host bears the gateway's address: who asks for it must get the answer of its own host only
+        port = (("neigh_suppress", 1),)
+    yield Link(
+        netns,
+        tunnel_name(vni),
+        "vxlan",
+        alias,
+        mtu,
+        master=bridge,
+        attrs=tuple(sorted(attrs.items())),  # type: ignore[arg-type]
+        port=port,
+    )
+    for subnet in gateways:
+        yield Address(netns, bridge, subnet.gateway, subnet.prefixlen)
+
+
+def _endpoints(overlay: Overlay, vtep: str) -> Iterator[Resource]:
+    netns = netns_name(overlay.name)
+    names: dict[int, str] = {vni: tunnel_name(vni) for vni in overlay.segments()}
+    for ip, ip6, mac, far, vni, vni6 in overlay.endpoints:
+        if far == vtep:
+            continue
+        yield FdbEntry(netns, names[vni or vni6], mac, far)
+        if ip:
+            yield Neighbour(netns, names[vni], ip, mac)
+        if ip6:
+            yield Neighbour(netns, names[vni6], ip6, mac)
+
+
+def bridge_mac(vtep: str, vni: int) -> str:
+    """A locally administered MAC that is this host's and this segment's alone. Fixed, because a bridge without one takes
+    its lowest port's, which changes as sandboxes come and go."""
+    digest = hashlib.sha256(f"{vtep} {vni}".encode()).digest()
+    return (b"\x5a" + digest[:5]).hex(":")
+
+
+def subnets_of(overlays: list[Overlay]) -> list[tuple[str, Subnet]]:
+    """(network, subnet) of all networks."""
+    return [(overlay.name, subnet) for overlay in overlays for subnet in overlay.subnets]
+
+
+__all__ = [
+    "BRIDGE_ATTRS",
+    "HOST",
+    "bridge_mac",
+    "bridge_name",
+    "compile_overlay",
+    "settings",
+    "subnets_of",
+    "tunnel_name",
+]

@@ -1,0 +1,241 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one flow of every module: declare, compile, observe, plan, apply, verify, record.
+
+Nothing is written before the whole plan has been made and checked. When an operation fails, the state that is found
+then is planned back to the one found at first, and the error says which operation it was and why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Protocol
+
+from . import record, render
+from .errors import ApplyError, CrosshostError, HostError, SpecError
+from .kernel.apply import Executor, OpFailed
+from .kernel.session import Session
+from .plan import Op, plan
+from .resources import Record, State, key, state_of
+
+STATES = ("merged", "replaced", "overridden", "deleted", "gathered", "rendered")
+Item = dict[str, Any]
+
+
+class Kind(Protocol):
+    """One kind of declared object. Implementations are in kinds/."""
+
+    name: str
+
+    def key(self, item: Mapping[str, Any]) -> str:
+        """The item's name, checked."""
+        ...
+
+    def merge(self, old: Item, new: Item) -> Item:
+        """The declaration ``old`` with what ``new`` says added and changed."""
+        ...
+
+    def check(self, items: Sequence[Item]) -> None:
+        """Refuse (SpecError) declarations that cannot be right, alone or together."""
+        ...
+
+    def owned(self, session: Session) -> list[str]:
+        """The names of the objects that the kernel has."""
+        ...
+
+    def desired(self, session: Session, items: Sequence[Item], names: Sequence[str]) -> State:
+        """The resources of the named items, given all items."""
+        ...
+
+    def observed(
+        self, session: Session, items: Sequence[Item], names: Sequence[str], desired: State
+    ) -> State:
+        """What the kernel has of the named objects."""
+        ...
+
+    def guard(self, session: Session, ops: Sequence[Op], observed: State, desired: State) -> None:
+        """Refuse (CollisionError) a plan that would touch or collide with what is not ours."""
+        ...
+
+
+class Outcome(NamedTuple):
+    """What a module returns. ``before`` and ``after`` are declarations, ``diff`` text."""
+
+    changed: bool
+    before: list[Item]
+    after: list[Item]
+    commands: list[str]
+    diff: dict[str, str]
+
+
+def converge(
+    kind: Kind, config: Optional[Sequence[Mapping[str, Any]]], state: str, check: bool = False
+) -> Outcome:
+    """Bring the host to what is declared. With ``check``, say what would be done and do nothing.
+
+    Errors are CrosshostError with one line; the host is then as it was.
+    """
+    if state not in STATES:
+        raise SpecError(kind.name, "state", state, f"use one of {', '.join(STATES)}")
+    items = [_given(item) for item in config or []]
+    names = [kind.key(item) for item in items]
+    _refuse_doubles(kind, names)
+    if state in ("replaced", "rendered") and not items:
+        raise SpecError(kind.name, "config", config, f"state {state} needs at least one item")
+    need_root()
+    with record.locked(), Session() as session:
+        return _converge(kind, items, names, state, check, session)
+
+
+def need_root() -> None:
+    """HostError without root: reading another namespace needs it as much as writing."""
+    if os.geteuid() != 0:
+        raise HostError("crosshost: effective user is not root; run the task with become: true")
+
+
+def _converge(
+    kind: Kind, items: list[Item], names: list[str], state: str, check: bool, session: Session
+) -> Outcome:
+    recorded = record.load(kind.name)
+    if state == "gathered":
+        return Outcome(False, recorded, recorded, [], {"before": "", "after": ""})
+    if state == "rendered":
+        kind.check(items)
+        ops = plan({}, _with_records(kind, kind.desired(session, items, names), items, names))
+        return Outcome(False, [], items, render.commands(ops), {"before": "", "after": ""})
+    after, scope = _target(kind, recorded, items, names, state, session)
+    kind.check(after)
+    wanted = set(map(kind.key, after))
+    desired = kind.desired(session, after, [name for name in scope if name in wanted])
+    observed = kind.observed(session, after, scope, desired)
+    ops = plan(
+        _with_records(kind, observed, recorded, scope),
+        _with_records(kind, desired, after, scope),
+    )
+    outcome = Outcome(bool(ops), recorded, after, render.commands(ops), _diff(ops))
+    if ops:
+        kind.guard(session, ops, observed, desired)
+    if ops and not check:
+        kernel_ops = [op for op in ops if not isinstance(op.subject, Record)]
+        if kernel_ops:
+            _apply(kind, session, kernel_ops, after, scope, observed, desired)
+        record.save(kind.name, after)
+    return outcome
+
+
+def _given(item: Mapping[str, Any]) -> Item:
+    """The item without the options that were not given; Ansible passes them as None."""
+    if not isinstance(item, Mapping):
+        raise SpecError("config", "item", item, "give a mapping")
+    return {str(field): _strip(value) for field, value in item.items() if value is not None}
+
+
+def _strip(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(field): _strip(one) for field, one in value.items() if one is not None}
+    return [_strip(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _refuse_doubles(kind: Kind, names: Sequence[str]) -> None:
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise SpecError(kind.name, "name", name, "it is declared twice; names are unique")
+        seen.add(name)
+
+
+def _target(
+    kind: Kind, recorded: list[Item], items: list[Item], names: list[str], state: str, session: Session
+) -> tuple[list[Item], list[str]]:
+    """The declarations that are to hold afterwards, and the names that this run is responsible for."""
+    old = {kind.key(item): item for item in recorded}
+    new = dict(zip(names, items))
+    if state == "merged":
+        merged = {name: kind.merge(old[name], item) if name in old else item for name, item in new.items()}
+        return list({**old, **merged}.values()), names
+    if state == "replaced":
+        return list({**old, **new}.values()), names
+    everything = list(dict.fromkeys([*names, *old, *kind.owned(session)]))
+    if state == "overridden":
+        return items, everything
+    gone = set(names or everything)
+    return [item for name, item in old.items() if name not in gone], [
+        name for name in everything if name in gone
+    ]
+
+
+def _with_records(kind: Kind, state: State, items: Iterable[Item], names: Iterable[str]) -> State:
+    wanted = set(names)
+    records = [
+        Record(kind.name, kind.key(item), record.canonical(item))
+        for item in items
+        if kind.key(item) in wanted
+    ]
+    return {**state, **state_of(records)}
+
+
+def _diff(ops: Sequence[Op]) -> dict[str, str]:
+    return {
+        "before": render.listing(op.before for op in ops if op.before is not None),
+        "after": render.listing(op.after for op in ops if op.after is not None),
+    }
+
+
+def _apply(
+    kind: Kind,
+    session: Session,
+    ops: list[Op],
+    after: list[Item],
+    scope: list[str],
+    observed: State,
+    desired: State,
+) -> None:
+    """Carry out the plan and look whether the kernel agrees; if anything goes wrong, go back."""
+    failure = ""
+    try:
+        Executor(session).run(ops)
+    except OpFailed as error:
+        failure = f"{_line(error.op)}: {error.reason}"
+    except (CrosshostError, OSError) as error:
+        failure = str(error)
+    session.forget()
+    found = kind.observed(session, after, scope, desired)
+    if not failure:
+        rest = plan(found, desired)
+        if not rest:
+            return
+        failure = f"the kernel does not show what was written: {_line(rest[0])} ({len(rest)} differences)"
+    raise ApplyError(
+        f"{kind.name}: {failure}; {_undo(kind, session, after, scope, found, observed, desired)}"
+    )
+
+
+def _line(op: Op) -> str:
+    lines = render.commands([op])
+    return lines[0] if lines else str(key(op.subject))
+
+
+def _undo(
+    kind: Kind,
+    session: Session,
+    after: list[Item],
+    scope: list[str],
+    found: State,
+    observed: State,
+    desired: State,
+) -> str:
+    """Plan back from what is there to what was there, carry it out, and say in words how that went."""
+    try:
+        Executor(session).run(plan(found, observed))
+    except OpFailed as error:
+        return f"undoing it failed too: {_line(error.op)}: {error.reason}"
+    except (CrosshostError, OSError) as error:
+        return f"undoing it failed too: {error}"
+    finally:
+        session.forget()
+    rest = plan(kind.observed(session, after, scope, desired), observed)
+    if rest:
+        return f"it was undone but for {len(rest)} differences, the first: {_line(rest[0])}"
+    return "everything done before it was undone"

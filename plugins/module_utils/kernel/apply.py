@@ -1,0 +1,243 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carrying out a plan: the operations become messages, in as few sends as their order allows."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+from ..errors import HostError
+from ..plan import Op
+from ..resources import HOST, Address, FdbEntry, Link, Neighbour, Netns, NftChain, Route, Sysctl
+from . import decode, encode, nft, sysctl
+from . import netns as _netns
+from .netlink import Message, NetlinkError, Socket
+from .session import Session
+
+
+class OpFailed(Exception):
+    """An operation was refused. ``op`` is the one, ``reason`` the kernel's (or nft's) own words."""
+
+    def __init__(self, op: Op, reason: str) -> None:
+        super().__init__(reason)
+        self.op = op
+        self.reason = reason
+
+
+class Executor:
+    """Sends the messages of consecutive operations on one namespace together."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._netns = HOST
+        self._queue: list[tuple[Op, Message]] = []
+        self._indexes: dict[str, dict[str, int]] = {}
+        self._tables: dict[str, list[Op]] = {}
+
+    def run(self, ops: list[Op]) -> None:
+        """Carry out the operations in order. OpFailed at the first that is refused; those after it may be done or not."""
+        made = [
+            op for op in ops if op.before is None and isinstance(op.after, Link) and op.after.kind == "vxlan"
+        ]
+        pending = set(map(id, made))
+        for op in ops:
+            try:
+                if pending and id(op) in pending:
+                    # all VXLAN devices first, in one batch: each is made from the host's namespace into its own
+                    pending.clear()
+                    self._make_tunnels(made)
+                self._one(op)
+            except OSError as error:
+                raise OpFailed(op, error.strerror or str(error)) from error
+        self._flush()
+        self._flush_tables()
+
+    def _make_tunnels(self, ops: list[Op]) -> None:
+        self._flush()
+        fds: list[int] = []
+        try:
+            for op in ops:
+                link = op.after
+                assert isinstance(link, Link)
+                dev = str(dict(link.attrs).get("dev", ""))
+                fds.append(
+                    os.open(_netns.path_of(link.netns), os.O_RDONLY | os.O_CLOEXEC) if link.netns else -1
+                )
+                lower = self._index(HOST, dev) if dev else 0
+                self._add(HOST, op, encode.link_create(link, fds[-1], lower))
+                if len(fds) >= 256:
+                    self._flush()
+                    _close(fds)
+            self._flush()
+        finally:
+            _close(fds)
+
+    def _one(self, op: Op) -> None:
+        item = op.subject
+        if isinstance(item, Netns):
+            self._flush()
+            self._namespace(op, item)
+        elif isinstance(item, Link):
+            self._link(op)
+        elif isinstance(item, Sysctl):
+            self._flush()
+            if op.after is not None:
+                sysctl.write(item.netns, item.name, item.value)
+        elif isinstance(item, NftChain):
+            self._tables.setdefault(item.netns, []).append(op)
+            if op.after is None:
+                self._flush_tables()
+        else:
+            self._row(op)
+
+    def _row(self, op: Op) -> None:
+        item = op.subject
+        assert isinstance(item, (Address, Route, Neighbour, FdbEntry))
+        index = self._index(item.netns, item.dev)
+        delete = op.after is None
+        if isinstance(item, FdbEntry):
+            message = encode.fdb(item, index, delete)
+        elif isinstance(item, Neighbour):
+            message = encode.neighbour(item, index, delete)
+        elif isinstance(item, Address):
+            message = encode.address(item, index, delete)
+        else:
+            message = encode.route(item, index, delete, replace=op.before is not None)
+        self._add(item.netns, op, message)
+
+    def _namespace(self, op: Op, item: Netns) -> None:
+        if op.verb == "delete":
+            self._session.sockets.drop(item.name)
+            self._indexes.pop(item.name, None)
+            _netns.delete(item.name)
+            return
+        if op.verb == "change":
+            self._label_loopback(op, self._session.sockets.of(item.name), item)
+            return
+        _netns.prepare(item.name)
+        with _netns.new():
+            # marked and up before it has a name: a run killed in between leaves nothing
+            sock = Socket()
+            try:
+                self._label_loopback(op, sock, item)
+            finally:
+                sock.close()
+            _netns.keep(item.name)
+
+    @staticmethod
+    def _label_loopback(op: Op, sock: Socket, item: Netns) -> None:
+        loopback = Link(item.name, "lo", "loopback", item.mark, 65536)
+        index = next(info.index for info in decode.links(sock) if info.name == "lo")
+        before = loopback._replace(alias="", up=False)
+        try:
+            sock.send(encode.link_settle(loopback, index, 0, before))
+        except NetlinkError as error:
+            raise OpFailed(op, error.reason) from error
+
+    def _link(self, op: Op) -> None:
+        if op.after is None:
+            link = op.before
+            assert isinstance(link, Link)
+            self._add(link.netns, op, encode.link_delete(self._index(link.netns, link.name)))
+            self._flush()
+            self._indexes.pop(link.netns, None)
+            if link.peer:
+                self._indexes.pop(link.peer.netns, None)
+            return
+        link = op.after
+        assert isinstance(link, Link)
+        before = op.before if isinstance(op.before, Link) else None
+        if before is None and link.kind != "vxlan":
+            self._create(op, link)
+        self._settle(op, link, before)
+
+    def _create(self, op: Op, link: Link) -> None:
+        fd = -1
+        if link.peer is not None:
+            self._flush()
+            fd = os.open(_netns.path_of(link.peer.netns), os.O_RDONLY | os.O_CLOEXEC)
+            self._indexes.pop(link.peer.netns, None)
+        try:
+            self._add(link.netns, op, encode.link_create(link, fd))
+            self._flush()
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        self._indexes.pop(link.netns, None)
+
+    def _settle(self, op: Op, link: Link, before: Optional[Link]) -> None:
+        index = self._index(link.netns, link.name)
+        master = self._index(link.netns, link.master) if link.master else 0
+        for message in encode.link_settle(link, index, master, before):
+            self._add(link.netns, op, message)
+        if link.peer is not None:
+            self._settle_peer(op, link, before)
+
+    def _settle_peer(self, op: Op, link: Link, before: Optional[Link]) -> None:
+        assert link.peer is not None
+        inner = _inner(link)
+        earlier = _inner(before) if before is not None and before.peer is not None else None
+        index = self._index(inner.netns, inner.name)
+        for message in encode.link_settle(inner, index, 0, earlier):
+            self._add(inner.netns, op, message)
+
+    def _index(self, netns: str, name: str) -> int:
+        known = self._indexes.get(netns)
+        if known is None or name not in known:
+            if netns == self._netns:
+                self._flush()
+            sock = self._session.sockets.of(netns)
+            known = self._indexes[netns] = {info.name: info.index for info in decode.links(sock)}
+        if name not in known:
+            where = f"the namespace {netns}" if netns else "the host"
+            raise HostError(
+                f"link {name}: there is none of this name on {where}; something removed it during the run"
+            )
+        return known[name]
+
+    def _add(self, netns: str, op: Op, message: Message) -> None:
+        if netns != self._netns:
+            self._flush()
+            self._netns = netns
+        self._queue.append((op, message))
+
+    def _flush(self) -> None:
+        if not self._queue:
+            return
+        queue, self._queue = self._queue, []
+        try:
+            self._session.sockets.of(self._netns).send([message for _op, message in queue])
+        except NetlinkError as error:
+            raise OpFailed(queue[error.index][0], error.reason) from error
+
+    def _flush_tables(self) -> None:
+        for netns, ops in list(self._tables.items()):
+            del self._tables[netns]
+            self._flush()
+            changes = [
+                (
+                    op.before if isinstance(op.before, NftChain) else None,
+                    op.after if isinstance(op.after, NftChain) else None,
+                )
+                for op in ops
+            ]
+            try:
+                nft.transact(netns, changes)
+            except nft.NftError as error:
+                raise OpFailed(ops[0], str(error)) from error
+
+
+def _inner(link: Link) -> Link:
+    assert link.peer is not None
+    return Link(
+        link.peer.netns, link.peer.name, "veth", link.alias, link.peer.mtu, link.peer.mac, "", link.up
+    )
+
+
+def _close(fds: list[int]) -> None:
+    while fds:
+        fd = fds.pop()
+        if fd >= 0:
+            os.close(fd)

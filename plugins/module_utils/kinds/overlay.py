@@ -1,0 +1,95 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Overlay networks as a kind of :mod:`..converge`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..compile.overlay import compile_overlay
+from ..kernel import collisions, observe
+from ..kernel.session import Session
+from ..kernel.underlay import Finder, Underlay
+from ..plan import Op
+from ..resources import Link, Netns, Resource, State, Sysctl, netns_name, state_of
+from ..spec import fields, overlay
+from .merging import merge_lists
+
+NAME = "overlay_network"
+
+
+class OverlayKind:
+    """``defaults``: data_path_address, data_path_interface, data_path_port and peers for the networks without their own."""
+
+    name = NAME
+
+    def __init__(self, defaults: Mapping[str, Any]) -> None:
+        self._defaults = {field: value for field, value in defaults.items() if value is not None}
+        self._parsed: dict[str, overlay.Overlay] = {}
+
+    def key(self, item: Mapping[str, Any]) -> str:
+        name = item.get("name")
+        return fields.name(overlay.label(repr(name)), "name", name, most=60)
+
+    def merge(self, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        merged = {**old, **new}
+        for field, identity in (("subnets", "subnet"), ("peers", "vtep"), ("endpoints", ("ip", "ip6"))):
+            if field in old and field in new:
+                merged[field] = merge_lists(old[field], new[field], identity)
+        if "labels" in old and "labels" in new:
+            merged["labels"] = {**old["labels"], **new["labels"]}
+        return merged
+
+    def check(self, items: Sequence[dict[str, Any]]) -> None:
+        parsed = overlay.parse_all([self.full(item) for item in items])
+        self._parsed = {one.name: one for one in parsed}
+
+    def full(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """The item with the defaults of the task where it says nothing itself."""
+        found = {**self._defaults, **item}
+        if "data_path_address" in item or "data_path_interface" in item:
+            for field in ("data_path_address", "data_path_interface"):
+                if field not in item:
+                    found.pop(field, None)
+        return found
+
+    def owned(self, session: Session) -> list[str]:
+        return observe.overlay_names(session)
+
+    def desired(self, session: Session, items: Sequence[dict[str, Any]], names: Sequence[str]) -> State:
+        finder = Finder(session)
+        found: list[Resource] = []
+        for name in names:
+            parsed = self._parsed[name]
+            below: Underlay = finder.resolve(parsed)
+            found.extend(compile_overlay(parsed, below.vtep, below.dev, below.mtu))
+        return state_of(found)
+
+    def observed(
+        self, session: Session, items: Sequence[dict[str, Any]], names: Sequence[str], desired: State
+    ) -> State:
+        settings = [item for item in desired.values() if isinstance(item, Sysctl)]
+        state = observe.overlays(session, names, settings)
+        # an endpoint's pair lives in its network's namespace and dies with it
+        doomed = [name for name in names if ("Netns", netns_name(name)) not in desired]
+        return {**state, **_joined(session, doomed)} if doomed else state
+
+    def guard(self, session: Session, ops: Sequence[Op], observed: State, desired: State) -> None:
+        collisions.refuse_taken_namespaces(session, ops)
+        collisions.refuse_taken_names(session, ops)
+        collisions.refuse_taken_vnis(session, ops)
+        collisions.refuse_routed_subnets(session, self._new_subnets(ops))
+
+    def _new_subnets(self, ops: Sequence[Op]) -> list[tuple[str, Any]]:
+        """The subnets of the networks that get a namespace or a link by this plan."""
+        touched = {op.subject.name for op in ops if op.before is None and isinstance(op.subject, Netns)}
+        touched |= {op.subject.netns for op in ops if op.before is None and isinstance(op.subject, Link)}
+        chosen = [one for one in self._parsed.values() if netns_name(one.name) in touched]
+        return [(one.obj, subnet) for one in chosen for subnet in one.subnets]
+
+
+def _joined(session: Session, names: Sequence[str]) -> State:
+    outer = [netns_name(name) for name in names]
+    return state_of(pair.outer for pair in observe.pairs(session, outer, []))

@@ -1,0 +1,207 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From an observed state to a desired one: ordered operations. Pure: no input but the two states."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional
+
+from .resources import (
+    ZERO_MAC,
+    Address,
+    FdbEntry,
+    Key,
+    Link,
+    Neighbour,
+    Netns,
+    NftChain,
+    Record,
+    Resource,
+    Route,
+    State,
+    Sysctl,
+    key,
+)
+
+_DEV_BOUND = (Address, Route, Neighbour, FdbEntry)
+
+
+class Op(NamedTuple):
+    """One change: create (before None), delete (after None) or change in place (both)."""
+
+    before: Optional[Resource]
+    after: Optional[Resource]
+
+    @property
+    def verb(self) -> str:
+        if self.before is None:
+            return "create"
+        return "delete" if self.after is None else "change"
+
+    @property
+    def subject(self) -> Resource:
+        subject = self.after if self.after is not None else self.before
+        assert subject is not None
+        return subject
+
+
+def plan(observed: State, desired: State) -> list[Op]:
+    """The operations that turn ``observed`` into ``desired``: deletes first, dependants before what they depend on; then
+    creates and changes, the other way round. What disappears with a deleted link or namespace is not deleted itself."""
+    doomed = {k for k, item in observed.items() if k not in desired or _must_recreate(item, desired[k])}
+    deletes = [
+        Op(item, None) for k, item in observed.items() if k in doomed and not _implied(item, observed, doomed)
+    ]
+    deletes.sort(key=lambda op: _delete_rank(op.subject))
+    middle = after_deletes(observed, deletes) if deletes else observed
+    writes = [Op(middle.get(k), item) for k, item in desired.items() if middle.get(k) != item]
+    writes.sort(key=_write_rank)
+    return deletes + writes
+
+
+def apply_to(state: State, ops: list[Op]) -> State:
+    """What the operations make of a state: the kernel's behaviour as a model, for tests and for planning."""
+    result = after_deletes(state, [op for op in ops if op.after is None])
+    for op in ops:
+        if op.after is not None:
+            result[key(op.after)] = op.after
+    return result
+
+
+def after_deletes(state: State, deletes: list[Op]) -> State:
+    """The state that is left once these objects are gone, with all that the kernel removes along with them."""
+    gone_ns: set[str] = set()
+    gone_links: set[tuple[str, str]] = set()
+    gone: set[Key] = set()
+    for op in deletes:
+        item = op.subject
+        gone.add(key(item))
+        if isinstance(item, Netns):
+            gone_ns.add(item.name)
+        elif isinstance(item, Link):
+            gone_links.add((item.netns, item.name))
+    for item in state.values():  # a pair dies with either end's namespace
+        if isinstance(item, Link) and (item.netns in gone_ns or (item.peer and item.peer.netns in gone_ns)):
+            gone_links.add((item.netns, item.name))
+    peers = {
+        (item.peer.netns, item.peer.name)
+        for item in state.values()
+        if isinstance(item, Link) and item.peer and (item.netns, item.name) in gone_links
+    }
+    dead_devs = gone_links | peers
+    orphans = _orphaned_ports(state, gone_links)
+    result: State = {}
+    for identity, item in state.items():
+        if (
+            identity in gone
+            or _netns_of(item) in gone_ns
+            or (isinstance(item, Netns) and item.name in gone_ns)
+        ):
+            continue
+        if isinstance(item, Link):
+            if (item.netns, item.name) in gone_links:
+                continue
+            if (item.netns, item.name) in orphans:
+                item = item._replace(master="", port=())
+        elif isinstance(item, _DEV_BOUND):
+            if (item.netns, item.dev) in dead_devs:
+                continue
+            if isinstance(item, FdbEntry) and not item.dst and (item.netns, item.dev) in orphans:
+                continue  # a static row of a port belongs to the bridge that went away
+        result[identity] = item
+    return result
+
+
+def _orphaned_ports(state: State, gone_links: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    return {
+        (item.netns, item.name)
+        for item in state.values()
+        if isinstance(item, Link) and item.master and (item.netns, item.master) in gone_links
+    }
+
+
+def _netns_of(item: Resource) -> str:
+    return "" if isinstance(item, (Netns, Record)) else item.netns
+
+
+def _must_recreate(before: Resource, after: Resource) -> bool:
+    """True where the kernel cannot change the object in place."""
+    if isinstance(before, Link) and isinstance(after, Link):
+        if before.kind != after.kind or (before.kind == "vxlan" and before.attrs != after.attrs):
+            return True
+        if before.kind == "veth":
+            return _pair(before) != _pair(after)
+    return False
+
+
+def _pair(link: Link) -> Optional[tuple[str, str]]:
+    return (link.peer.netns, link.peer.name) if link.peer else None
+
+
+def _implied(item: Resource, observed: State, doomed: set[Key]) -> bool:
+    """True when the object goes away by itself with another doomed one. Links with a socket or a pair outside their
+    namespace are deleted by name all the same: a namespace's own removal is asynchronous, and a VNI stays taken meanwhile."""
+    if isinstance(item, (Netns, NftChain, Record)):
+        return False
+    if isinstance(item, Link):
+        return item.kind == "bridge" and ("Netns", item.netns) in doomed
+    if ("Netns", item.netns) in doomed:
+        return True
+    if isinstance(item, _DEV_BOUND):
+        link = ("Link", item.netns, item.dev)
+        if link in doomed:
+            return True
+        if isinstance(item, FdbEntry) and not item.dst:
+            port = observed.get(link)
+            return isinstance(port, Link) and ("Link", port.netns, port.master) in doomed
+    return False
+
+
+def _delete_rank(item: Resource) -> tuple[int, str, str]:
+    order = 0
+    if isinstance(item, NftChain):
+        order = 0
+    elif isinstance(item, (FdbEntry, Neighbour)):
+        order = 1
+    elif isinstance(item, Route):
+        order = 2
+    elif isinstance(item, Address):
+        order = 3
+    elif isinstance(item, Link):
+        order = {"veth": 4, "vxlan": 5}.get(item.kind, 6)
+    elif isinstance(item, Sysctl):
+        order = 7
+    elif isinstance(item, Netns):
+        order = 8
+    else:
+        order = 9
+    return (order, _netns_of(item), "")
+
+
+_LINK_RANK = {"bridge": 0, "vxlan": 1, "veth": 2}
+
+
+def _write_rank(op: Op) -> tuple[int, str, int, str]:
+    """Stage, namespace, order within it: each namespace is visited once a stage, which keeps the batches long."""
+    item = op.subject
+    if isinstance(item, Netns):
+        return (0, item.name, 0, "")
+    if isinstance(item, Link):
+        if item.kind == "veth":
+            return (2, item.netns, 0, item.name)
+        return (1, item.netns, _LINK_RANK.get(item.kind, 0), item.name)
+    if isinstance(item, Sysctl):
+        return (1, item.netns, -1, item.name)
+    if isinstance(item, Address):
+        return (3, item.netns, 0, item.address)
+    if isinstance(item, Route):
+        # a default route may go through a gateway that only another route makes reachable
+        return (3, item.netns, 2 if item.gateway else 1, item.dst)
+    if isinstance(item, Neighbour):
+        return (3, item.netns, 3, item.dev)
+    if isinstance(item, FdbEntry):
+        return (3, item.netns, 4 if item.mac != ZERO_MAC else 5, item.dev)
+    if isinstance(item, NftChain):
+        return (4, item.netns, 0, item.name)
+    return (5, item.kind, 0, item.name)

@@ -1,0 +1,76 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was last applied on this host, and the lock that keeps two runs apart."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from .errors import HostError
+
+STATE_DIR = "/var/lib/crosshost"
+LOCK = "/run/crosshost.lock"
+LOCK_WAIT = 30.0  # seconds: a converge of a thousand networks takes a few
+
+
+def load(kind: str) -> list[dict[str, Any]]:
+    """The declarations of this kind that were last applied; [] when there are none."""
+    path = f"{STATE_DIR}/{kind}.json"
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        return list(content["config"])
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HostError(
+            f"{path}: it cannot be read ({error}); mend it or move it away, then run again"
+        ) from None
+
+
+def save(kind: str, config: list[dict[str, Any]]) -> None:
+    """Replace the declarations of this kind, all or nothing."""
+    os.makedirs(STATE_DIR, mode=0o700, exist_ok=True)
+    path = f"{STATE_DIR}/{kind}.json"
+    part = f"{path}.part"
+    with open(part, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(json.dumps({"version": 1, "config": config}, separators=(",", ":"), sort_keys=True))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def canonical(item: dict[str, Any]) -> str:
+    """A declaration as one string that does not depend on the order of its fields."""
+    return json.dumps(item, separators=(",", ":"), sort_keys=True)
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """Hold the host's lock; HostError when another run keeps it for too long."""
+    fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        deadline = time.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                    raise HostError(
+                        f"{LOCK}: process {holder} holds it for more than {LOCK_WAIT:.0f} s; wait for it or end it"
+                    ) from None
+                time.sleep(0.05)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(fd)

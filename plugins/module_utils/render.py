@@ -1,0 +1,306 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operations as the lines that an expert would type (iproute2, nft), and states as lines to compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Optional
+
+from .plan import Op
+from .resources import (
+    GROUP,
+    NFT_TABLE,
+    ZERO_MAC,
+    Address,
+    FdbEntry,
+    Link,
+    Neighbour,
+    Netns,
+    NftChain,
+    Resource,
+    Route,
+    Sysctl,
+)
+
+ROWS_SHOWN = (
+    200  # rows of one device and kind that are shown one by one; ten thousand would drown what matters
+)
+
+
+def commands(ops: Iterable[Op]) -> list[str]:
+    """One or more lines an operation; the rows beyond the first 200 of a device are counted instead."""
+    lines: list[str] = []
+    counts: dict[tuple[str, str, str, str], int] = {}
+    for op in ops:
+        item = op.subject
+        if isinstance(item, (FdbEntry, Neighbour)):
+            group = (op.verb, type(item).__name__, item.netns, item.dev)
+            counts[group] = counts.get(group, 0) + 1
+            if counts[group] > ROWS_SHOWN:
+                continue
+        lines += _op(op)
+    return lines + _more(counts)
+
+
+def _more(counts: dict[tuple[str, str, str, str], int]) -> list[str]:
+    words = {"FdbEntry": "FDB", "Neighbour": "neighbour"}
+    return [
+        f"# and {count - ROWS_SHOWN} more {words[kind]} rows to {verb} on {dev} in {netns}, {count} in all"
+        for (verb, kind, netns, dev), count in counts.items()
+        if count > ROWS_SHOWN
+    ]
+
+
+def listing(items: Iterable[Resource]) -> str:
+    """Resources as text, a line each, sorted: the two sides of a diff."""
+    rows: dict[tuple[str, str, str], int] = {}
+    lines = []
+    for item in items:
+        if isinstance(item, (FdbEntry, Neighbour)):
+            group = (type(item).__name__, item.netns, item.dev)
+            rows[group] = rows.get(group, 0) + 1
+            if rows[group] > ROWS_SHOWN:
+                continue
+        lines += _describe(item)
+    lines += [
+        f"{netns}: {dev}: {count - ROWS_SHOWN} more {kind} rows"
+        for (kind, netns, dev), count in rows.items()
+        if count > ROWS_SHOWN
+    ]
+    return "".join(f"{line}\n" for line in sorted(lines))
+
+
+def _ip(netns: str, tool: str = "ip") -> str:
+    if not netns:
+        return tool
+    if "/" in netns:
+        return f"nsenter --net={netns} {tool}"
+    return f"{tool} -n {netns}"
+
+
+def _six(address: str) -> str:
+    return " -6" if ":" in address else ""
+
+
+def _op(op: Op) -> list[str]:
+    item = op.subject
+    if isinstance(item, Netns):
+        return _netns(op, item)
+    if isinstance(item, Link):
+        return _link(op)
+    if isinstance(item, NftChain):
+        return _nft(op)
+    if isinstance(item, Sysctl):
+        text = f"sysctl -w {item.name}={item.value}"
+        return [f"ip netns exec {item.netns} {text}" if item.netns else text]
+    if isinstance(item, (Address, Route, Neighbour, FdbEntry)):
+        return [_row(op, item)]
+    return [f"# {'forget' if op.after is None else 'record'} {item.kind} {item.name}"]
+
+
+def _netns(op: Op, item: Netns) -> list[str]:
+    if op.verb == "delete":
+        return [f"ip netns del {item.name}"]
+    label = f"ip -n {item.name} link set lo alias {item.mark} up"
+    return [label] if op.verb == "change" else [f"ip netns add {item.name}", label]
+
+
+def _row(op: Op, item: Resource) -> str:
+    delete = op.after is None
+    if isinstance(item, Address):
+        tail = " nodad" if ":" in item.address and not delete else ""
+        return f"{_ip(item.netns)} addr {'del' if delete else 'add'} {item.address}/{item.prefixlen} dev {item.dev}{tail}"
+    if isinstance(item, Route):
+        verb = "del" if delete else ("replace" if op.before is not None else "add")
+        via = f" via {item.gateway}" if item.gateway else ""
+        return f"{_ip(item.netns)}{_six(item.dst)} route {verb} {item.dst}{via} dev {item.dev} proto static"
+    if isinstance(item, Neighbour):
+        verb, tail = ("del", "") if delete else ("replace", " nud permanent")
+        return f"{_ip(item.netns)} neigh {verb} {item.address} lladdr {item.mac} dev {item.dev}{tail}"
+    assert isinstance(item, FdbEntry)
+    bridge = _ip(item.netns, "bridge")
+    if not item.dst:
+        return f"{bridge} fdb {'del' if delete else 'replace'} {item.mac} dev {item.dev} master{'' if delete else ' static'}"
+    verb = "del" if delete else ("append" if item.mac == ZERO_MAC else "replace")
+    return (
+        f"{bridge} fdb {verb} {item.mac} dev {item.dev} dst {item.dst} self{'' if delete else ' permanent'}"
+    )
+
+
+def _link(op: Op) -> list[str]:
+    if op.after is None:
+        item = op.before
+        assert isinstance(item, Link)
+        return [f"{_ip(item.netns)} link del {item.name}"]
+    link = op.after
+    assert isinstance(link, Link)
+    before = op.before if isinstance(op.before, Link) else None
+    lines = [_create(link)] if before is None else []
+    return lines + _settle(link, before) + _settle_peer(link, before)
+
+
+def _create(link: Link) -> str:
+    head = f"{_ip(link.netns)} link add {link.name}"
+    values = dict(link.attrs)
+    if link.kind == "vxlan":
+        target = f" netns {link.netns}" if link.netns else ""
+        words = f"id {values['id']}"
+        words += f" group {values['group']}" if "group" in values else ""
+        words += f" dev {values['dev']}" if "dev" in values else ""
+        words += f" local {values['local']}" if "local" in values else ""
+        words += f" dstport {values['port']}{'' if values['learning'] else ' nolearning'}"
+        words += " proxy" if values["proxy"] else ""
+        return f"ip link add {link.name}{target} group {GROUP} type vxlan {words}"
+    if link.kind == "veth":
+        assert link.peer is not None
+        mac = f" address {link.peer.mac}" if link.peer.mac else ""
+        place = _peer_place(link.peer.netns)
+        peer = f"name {link.peer.name} group {GROUP} mtu {link.peer.mtu}{mac}{place}"
+        return f"{head} group {GROUP} mtu {link.mtu} type veth peer {peer}"
+    return f"{head} group {GROUP} type {link.kind}{_bridge_words(values)}"
+
+
+def _peer_place(netns: str) -> str:
+    if not netns:
+        return " netns 1"
+    if netns.startswith("/proc/"):
+        return f" netns {netns.split('/')[2]}"
+    return f" netns {netns}"
+
+
+def _bridge_words(values: dict[str, Any]) -> str:
+    words = {"default_pvid": "vlan_default_pvid", "mcast_snooping": "mcast_snooping"}
+    return "".join(f" {words[name]} {value}" for name, value in values.items())
+
+
+def _settle(link: Link, before: Optional[Link]) -> list[str]:
+    words = ""
+    if before is None or before.alias != link.alias:
+        words += f" alias {link.alias}"
+    if (before is None and link.kind != "veth") or (before is not None and before.mtu != link.mtu):
+        words += f" mtu {link.mtu}"
+    if link.mac and (before is None or before.mac != link.mac):
+        words += f" address {link.mac}"
+    if link.master and (before is None or before.master != link.master):
+        words += f" master {link.master}"
+    elif before is not None and before.master and not link.master:
+        words += " nomaster"
+    lines = [f"{_ip(link.netns)} link set {link.name}{words}"] if words else []
+    if before is not None and link.kind == "bridge" and before.attrs != link.attrs:
+        lines.append(f"{_ip(link.netns)} link set {link.name} type bridge{_bridge_words(dict(link.attrs))}")
+    old = before.port if before is not None and before.master == link.master else ()
+    if link.master and old != link.port:
+        lines.append(f"{_ip(link.netns, 'bridge')} link set dev {link.name}{_port_words(old, link.port)}")
+    if before is None or before.up != link.up:
+        lines.append(f"{_ip(link.netns)} link set {link.name} {'up' if link.up else 'down'}")
+    return lines
+
+
+def _port_words(old: Iterable[tuple[str, Any]], new: Iterable[tuple[str, Any]]) -> str:
+    defaults = {"learning": 1, "flood": 1, "neigh_suppress": 0, "isolated": 0}
+    before, after = {**defaults, **dict(old)}, {**defaults, **dict(new)}
+    return "".join(
+        f" {name} {'on' if after[name] else 'off'}" for name in defaults if before[name] != after[name]
+    )
+
+
+def _settle_peer(link: Link, before: Optional[Link]) -> list[str]:
+    if link.peer is None:
+        return []
+    inner = Link(
+        link.peer.netns, link.peer.name, "veth", link.alias, link.peer.mtu, link.peer.mac, up=link.up
+    )
+    if before is None or before.peer is None:
+        earlier: Optional[Link] = inner._replace(alias="", up=False)
+    else:
+        earlier = inner._replace(alias=before.alias, mtu=before.peer.mtu, mac=before.peer.mac, up=before.up)
+    return _settle(inner, earlier)
+
+
+def _nft(op: Op) -> list[str]:
+    item = op.subject
+    assert isinstance(item, NftChain)
+    chain = f"{item.family} {NFT_TABLE} {item.name}"
+    if op.after is None:
+        return [f"nft flush chain {chain}", f"nft delete chain {chain}"]
+    lines = [f"nft add table {item.family} {NFT_TABLE}"]
+    base = f"{{ type {item.type} hook {item.hook} priority {item.prio}; policy {item.policy}; }}"
+    lines.append(f"nft add chain {chain} '{base}'")
+    if op.before is not None:
+        lines.append(f"nft flush chain {chain}")
+    return lines + [f"nft add rule {chain} {rule_text(json.loads(rule))}" for rule in item.rules]
+
+
+def rule_text(expression: list[dict[str, Any]]) -> str:
+    """The rule in nft's own language; only what crosshost's rules are made of."""
+    return " ".join(_statement(statement) for statement in expression)
+
+
+def _statement(statement: dict[str, Any]) -> str:
+    ((kind, value),) = statement.items()
+    if kind != "match":
+        return str(kind)
+    sign = "" if value["op"] in ("==", "in") else f"{value['op']} "
+    return f"{_operand(value['left'])} {sign}{_operand(value['right'])}"
+
+
+def _operand(value: Any) -> str:
+    if isinstance(value, dict):
+        if "meta" in value:
+            return f"meta {value['meta']['key']}"
+        if "payload" in value:
+            return f"{value['payload']['protocol']} {value['payload']['field']}"
+        if "ct" in value:
+            return f"ct {value['ct']['key']}"
+        if "prefix" in value:
+            return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+        if "set" in value:
+            return "{ " + ", ".join(_operand(one) for one in value["set"]) + " }"
+    if isinstance(value, list):
+        return ",".join(_operand(one) for one in value)
+    return str(value)
+
+
+def _describe(item: Resource) -> list[str]:
+    if isinstance(item, Netns):
+        return [f"namespace {item.name}"]
+    if isinstance(item, NftChain):
+        head = f"nft {item.family} {NFT_TABLE} {item.name} ({item.type} {item.hook} {item.prio})"
+        return [
+            head,
+            *(f"{head}: {place} {rule_text(json.loads(rule))}" for place, rule in enumerate(item.rules)),
+        ]
+    if isinstance(item, Sysctl):
+        return [f"{item.netns or 'host'}: {item.name} = {item.value}"]
+    if isinstance(item, Address):
+        return [f"{item.netns or 'host'}: {item.dev}: address {item.address}/{item.prefixlen}"]
+    if isinstance(item, Route):
+        via = f" via {item.gateway}" if item.gateway else ""
+        return [f"{item.netns or 'host'}: route {item.dst}{via} dev {item.dev}"]
+    if isinstance(item, Neighbour):
+        return [f"{item.netns or 'host'}: {item.dev}: neighbour {item.address} is {item.mac}"]
+    if isinstance(item, FdbEntry):
+        where = f"behind {item.dst}" if item.dst else "on this port"
+        return [f"{item.netns or 'host'}: {item.dev}: {item.mac} {where}"]
+    if isinstance(item, Link):
+        return _describe_link(item)
+    return [f"record {item.kind} {item.name}: {part}" for part in _fields(item.config)]
+
+
+def _fields(config: str) -> list[str]:
+    return [f"{name} = {json.dumps(value)[:200]}" for name, value in sorted(json.loads(config).items())]
+
+
+def _describe_link(link: Link) -> list[str]:
+    head = f"{link.netns or 'host'}: {link.kind} {link.name}"
+    values: list[tuple[str, Any]] = [("mtu", link.mtu), ("state", "up" if link.up else "down")]
+    values += [(name, text) for name, text in (("mac", link.mac), ("master", link.master)) if text]
+    values += [*link.attrs, *((f"port {name}", value) for name, value in link.port)]
+    if link.peer:
+        values.append(
+            ("peer", f"{link.peer.netns or 'host'}/{link.peer.name} mac {link.peer.mac} mtu {link.peer.mtu}")
+        )
+    return [f"{head}: alias {link.alias}", *(f"{head}: {name} {value}" for name, value in values)]

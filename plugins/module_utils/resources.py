@@ -1,0 +1,168 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kernel objects that crosshost converges, as plain immutable values.
+
+Every resource has an identity (:func:`key`) and attributes. A state is a dict from identity to resource, so that
+comparing two states is comparing two dicts. Namespaces are named by a string: ``""`` is the host's own, a bare name is
+``/run/netns/<name>``, a string with a slash is the path of a namespace file (``/proc/<pid>/ns/net``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Optional, Union
+
+HOST = ""
+OWNER = "crosshost"
+GROUP = 30840  # IFLA_GROUP of each link that crosshost makes: set by the same message that creates the link ("xx")
+ZERO_MAC = "00:00:00:00:00:00"
+NFT_TABLE = "crosshost"
+
+Attrs = tuple[tuple[str, Union[str, int]], ...]
+
+
+class Netns(NamedTuple):
+    """A named namespace; ``mark`` is the ifalias of its loopback device, which says whose it is."""
+
+    name: str
+    mark: str
+
+
+class Peer(NamedTuple):
+    """The other end of a veth pair."""
+
+    netns: str
+    name: str
+    mac: str
+    mtu: int
+
+
+class Link(NamedTuple):
+    """A network device. ``attrs`` depend on the kind (sorted pairs); ``port`` holds the bridge port flags that are not
+    at the kernel's default (sorted pairs of learning, flood, isolated, neigh_suppress)."""
+
+    netns: str
+    name: str
+    kind: str  # bridge | vxlan | veth
+    alias: str
+    mtu: int
+    mac: str = ""  # "" leaves the kernel's choice
+    master: str = ""
+    up: bool = True
+    attrs: Attrs = ()
+    port: Attrs = ()
+    peer: Optional[Peer] = None
+
+
+class Address(NamedTuple):
+    netns: str
+    dev: str
+    address: str
+    prefixlen: int
+
+
+class Route(NamedTuple):
+    """A route of the main table; ``dst`` is always a CIDR (``0.0.0.0/0`` and ``::/0`` are the default routes)."""
+
+    netns: str
+    dst: str
+    dev: str
+    gateway: str = ""
+
+
+class Neighbour(NamedTuple):
+    """A permanent neighbour entry."""
+
+    netns: str
+    dev: str
+    address: str
+    mac: str
+
+
+class FdbEntry(NamedTuple):
+    """A permanent forwarding entry: with ``dst`` a row of a VXLAN device, without it a static row of a bridge port."""
+
+    netns: str
+    dev: str
+    mac: str
+    dst: str = ""
+
+
+class Sysctl(NamedTuple):
+    """A kernel setting below net/, dotted in the name as in sysctl(8), with slashes inside an interface's name kept."""
+
+    netns: str
+    name: str
+    value: str
+
+
+class NftChain(NamedTuple):
+    """A base chain of the table ``crosshost``; ``rules`` are nft JSON expressions, each dumped as one canonical string."""
+
+    netns: str
+    family: str
+    name: str
+    type: str
+    hook: str
+    prio: int
+    rules: tuple[str, ...]
+    policy: str = "accept"
+
+
+class Record(NamedTuple):
+    """What crosshost remembers of one declared object: the declaration, as canonical JSON."""
+
+    kind: str
+    name: str
+    config: str
+
+
+Resource = Union[Netns, Link, Address, Route, Neighbour, FdbEntry, Sysctl, NftChain, Record]
+Key = tuple[object, ...]
+State = dict[Key, Resource]
+
+
+def key(item: Resource) -> Key:
+    """The identity of a resource: two resources with one key are two versions of one object."""
+    if isinstance(item, FdbEntry):
+        if item.mac == ZERO_MAC:  # the flood list: one entry a destination
+            return ("FdbEntry", item.netns, item.dev, item.mac, item.dst)
+        return ("FdbEntry", item.netns, item.dev, item.mac)
+    if isinstance(item, Neighbour):
+        return ("Neighbour", item.netns, item.dev, item.address)
+    if isinstance(item, Address):
+        return ("Address", *item)
+    if isinstance(item, Netns):
+        return ("Netns", item.name)
+    if isinstance(item, Link):
+        return ("Link", item.netns, item.name)
+    if isinstance(item, Route):
+        return ("Route", item.netns, item.dst)
+    if isinstance(item, Sysctl):
+        return ("Sysctl", item.netns, item.name)
+    if isinstance(item, NftChain):
+        return ("NftChain", item.netns, item.family, item.name)
+    return ("Record", item.kind, item.name)
+
+
+def state_of(items: Iterable[Resource]) -> State:
+    """Index resources by identity. Two resources with one identity are a fault of the caller: ValueError."""
+    state: State = {}
+    for item in items:
+        identity = key(item)
+        if state.setdefault(identity, item) != item:
+            raise ValueError(
+                f"two different resources with the identity {identity}: {state[identity]} and {item}"
+            )
+    return state
+
+
+def netns_name(network: str) -> str:
+    """The namespace of an overlay network, by its name below /run/netns."""
+    return f"xh-{network}"
+
+
+def mark_of(owner: str) -> str:
+    """The ifalias that marks a link or a namespace as crosshost's: ``crosshost:<owner>``."""
+    return f"{OWNER}:{owner}"

@@ -1,0 +1,178 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The other hosts of an overlay, and the endpoints on them. Written for lists of ten thousand and more."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..errors import SpecError
+from . import fields
+from .subnets import Subnet, find
+
+PEER_OPTIONS = ("host", "vtep", "mtu")
+ENDPOINT_OPTIONS = ("ip", "ip6", "mac", "vtep", "name", "host")
+
+
+class Peer(NamedTuple):
+    """Another host of the network. ``mtu`` is what its underlay passes, 0 when that is not known."""
+
+    host: str
+    vtep: str
+    mtu: int
+
+
+class RemoteEndpoint(NamedTuple):
+    """An endpoint on another host: its addresses ("" for none), MAC, the VTEP behind which it is, and the VNIs of its
+    addresses' segments (0 for none)."""
+
+    ip: str
+    ip6: str
+    mac: str
+    vtep: str
+    vni: int
+    vni6: int
+
+
+def parse_peers(obj: str, value: Any) -> tuple[Peer, ...]:
+    """Peers in the order of their VTEPs; each VTEP once."""
+    found: dict[str, Peer] = {}
+    for place, item in enumerate(fields.sequence(obj, "peers", value)):
+        if not isinstance(item, Mapping):
+            raise SpecError(obj, f"peers[{place}]", item, "give a mapping with host and vtep")
+        fields.known_only(obj, item, PEER_OPTIONS)
+        host = item.get("host")
+        if host is not None and not isinstance(host, str):
+            raise SpecError(obj, f"peers[{place}].host", host, "give the host's name")
+        where = f"peers[{host if host else place}]"
+        if not item.get("vtep"):
+            raise SpecError(
+                obj,
+                f"{where}.vtep",
+                item.get("vtep"),
+                "a peer needs a VTEP: set crosshost_vtep for that host",
+            )
+        vtep = fields.host_address(obj, f"{where}.vtep", item["vtep"])
+        mtu = item.get("mtu")
+        if mtu is not None:
+            mtu = fields.integer(obj, f"{where}.mtu", mtu, 576, 65535, "an MTU in bytes")
+        if vtep in found and found[vtep].host != (host or ""):
+            raise SpecError(
+                obj,
+                f"{where}.vtep",
+                vtep,
+                f"peer {found[vtep].host or vtep} has it already; VTEPs are unique",
+            )
+        found[vtep] = Peer(host or "", vtep, mtu or 0)
+    return tuple(sorted(found.values(), key=lambda peer: peer.vtep))
+
+
+def parse_endpoints(obj: str, value: Any, subnets: Sequence[Subnet]) -> tuple[RemoteEndpoint, ...]:
+    """Endpoints on other hosts; duplicate addresses and MACs are refused, and those that the subnets reserve."""
+    reader = _Reader(obj, subnets)
+    return tuple(
+        reader.read(place, item) for place, item in enumerate(fields.sequence(obj, "endpoints", value))
+    )
+
+
+class _Reader:
+    def __init__(self, obj: str, subnets: Sequence[Subnet]) -> None:
+        self._obj = obj
+        self._subnets = subnets
+        self._vteps: dict[str, str] = {}
+        self._seen_ips: set[str] = set()
+        self._seen_macs: set[tuple[int, str]] = set()
+        self._reserved = reserved(subnets)
+
+    def read(self, place: int, item: Any) -> RemoteEndpoint:
+        if not isinstance(item, Mapping):
+            raise SpecError(self._obj, f"endpoints[{place}]", item, "give a mapping with ip and vtep")
+        if not item.keys() <= _ENDPOINT_KEYS:
+            fields.known_only(self._obj, item, ENDPOINT_OPTIONS)
+        ip, vni = self._ip(place, "ip", item.get("ip"), 4)
+        ip6, vni6 = self._ip(place, "ip6", item.get("ip6"), 6)
+        if not ip and not ip6:
+            raise SpecError(
+                self._obj,
+                f"endpoints[{place}].ip",
+                None,
+                "give the endpoint an address of one of the subnets",
+            )
+        if vni and vni6 and vni != vni6:
+            remedy = f"it is in segment {vni6} and {ip} in segment {vni}; give both subnets one VNI to join them by one interface"
+            raise SpecError(self._obj, f"endpoints[{place}].ip6", ip6, remedy)
+        mac = item.get("mac")
+        mac = fields.mac(self._obj, f"endpoints[{place}].mac", mac) if mac else fields.mac_of(ip or ip6)
+        for segment in {vni, vni6} - {0}:
+            if (segment, mac) in self._seen_macs:
+                raise SpecError(
+                    self._obj,
+                    f"endpoints[{place}].mac",
+                    mac,
+                    "another endpoint has it already; MACs are unique",
+                )
+            self._seen_macs.add((segment, mac))
+        return RemoteEndpoint(ip, ip6, mac, self._vtep(place, item.get("vtep")), vni, vni6)
+
+    def _vtep(self, place: int, value: Any) -> str:
+        known = self._vteps.get(value) if isinstance(value, str) else None
+        if known is None:
+            if not value:
+                raise SpecError(
+                    self._obj, f"endpoints[{place}].vtep", value, "give the VTEP of the host that holds it"
+                )
+            known = self._vteps[value] = fields.host_address(self._obj, f"endpoints[{place}].vtep", value)
+        return known
+
+    def _ip(self, place: int, field: str, value: Any, version: int) -> tuple[str, int]:
+        if value is None or value == "":
+            return "", 0
+        packed = fields.pack(value)
+        if packed is None or len(packed) != (4 if version == 4 else 16):
+            raise SpecError(self._obj, f"endpoints[{place}].{field}", value, f"give an IPv{version} address")
+        subnet = find(self._subnets, packed)
+        if subnet is None:
+            known = ", ".join(one.cidr for one in self._subnets)
+            raise SpecError(
+                self._obj,
+                f"endpoints[{place}].{field}",
+                value,
+                f"it is in no subnet of the network ({known})",
+            )
+        text = value if version == 4 else socket.inet_ntop(socket.AF_INET6, packed)
+        if text in self._seen_ips:
+            raise SpecError(
+                self._obj,
+                f"endpoints[{place}].{field}",
+                value,
+                "another endpoint has it already; give each its own",
+            )
+        if text in self._reserved:
+            raise SpecError(self._obj, f"endpoints[{place}].{field}", value, self._reserved[text])
+        self._seen_ips.add(text)
+        return text, subnet.vni
+
+
+_ENDPOINT_KEYS = frozenset(ENDPOINT_OPTIONS)
+
+
+def reserved(subnets: Sequence[Subnet]) -> dict[str, str]:
+    """The addresses that no endpoint may have, with the reason and the remedy."""
+    taken: dict[str, str] = {}
+    for subnet in subnets:
+        if subnet.gateway:
+            taken[subnet.gateway] = (
+                f"it is the gateway of {subnet.cidr}; take another address, or declare another gateway"
+            )
+        for name, address in subnet.aux:
+            taken[address] = f"it is reserved as aux address {name} of {subnet.cidr}; take another address"
+        if subnet.version == 4:
+            for number in (subnet.first, subnet.last):
+                packed = number.to_bytes(4, "big")
+                taken[socket.inet_ntoa(packed)] = (
+                    f"it is the network or broadcast address of {subnet.cidr}; take another"
+                )
+    return taken
