@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 
 from .layout import (
     DEFAULT_MTU,
@@ -40,12 +41,24 @@ table bridge xhlab {
   }
 }
 """
+# A new namespace inherits these from the machine: where that one forwards, a host would without being told to.
+_INHERITED = (
+    "ipv4/ip_forward",
+    "ipv6/conf/all/forwarding",
+    "ipv4/conf/all/rp_filter",
+    "ipv4/conf/default/rp_filter",
+)
 Pair = tuple[str, str]
 
 
 def batch(netns: str, lines: list[str]) -> None:
     """Runs lines of ip(8) in the network namespace `netns`."""
     run(["ip", "-n", netns, "-batch", "-"], "".join(line + "\n" for line in lines))
+
+
+def _set(netns: str, names: Sequence[str], value: str) -> None:
+    """Sets values below /proc/sys/net of the network namespace `netns`."""
+    run(["ip", "netns", "exec", netns, "tee", *(f"/proc/sys/net/{name}" for name in names)], value + "\n")
 
 
 def create_switch(lab: Lab, data_mtu: int) -> None:
@@ -69,8 +82,7 @@ def create_switch(lab: Lab, data_mtu: int) -> None:
     ]
     batch(lab.switch, lines)
     batch(lab.outside, _outside_lines())
-    for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-        run(["ip", "netns", "exec", lab.switch, "tee", f"/proc/sys/net/{name}"], "1\n")
+    _set(lab.switch, ("ipv4/ip_forward", "ipv6/conf/all/forwarding"), "1")
     _nft(lab, ["-f", "-"], _RULES)
 
 
@@ -98,6 +110,7 @@ def fresh_host(host: Host, data_mtu: int) -> None:
             f"link set {port} master {bridge} up",
         ]
     batch(host.lab.switch, lines)
+    _set(host.netns, _INHERITED, "0")
 
 
 def remove_host(host: Host) -> None:

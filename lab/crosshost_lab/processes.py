@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -22,7 +22,7 @@ class Process:
 
     pid: int
     started: int
-    argv: tuple[str, ...]
+    argv: tuple[str, ...] = field(compare=False)  # changes when the process becomes another program
 
 
 def supervisor_argv(host: Host) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Callable
 from . import processes
 from .layout import Host, LabError, address
 from .processes import Process
-from .system import attempt, tool_path
+from .system import attempt, last_line, tool_path
 
 # A boot takes 2 s of one core; a slow machine that boots 20 at once is still well within this.
 _BOOT_SECONDS = 120.0
@@ -57,7 +57,7 @@ def _wait_leaders(hosts: list[Host], deadline: float) -> dict[int, Process]:
         running = processes.supervisors(missing)
         for host in missing:
             if not any(processes.is_supervisor(process.argv, host) for process in running):
-                raise LabError(f"{host.name} does not boot: {_last_line(host)}; see {host.log}")
+                raise LabError(f"{host.name} does not boot: {last_line(host.log)}; see {host.log}")
         if time.monotonic() > deadline:
             raise LabError(f"{missing[0].name} does not start: see {missing[0].log}")
         time.sleep(0.1)
@@ -78,14 +78,6 @@ def _wait_host(host: Host, leader: Process, deadline: float) -> str:
     failed = inside(leader, ["systemctl", "list-units", "--failed", "--plain", "--no-legend"]).stdout
     units = ", ".join(line.split()[0] for line in failed.splitlines() if line.strip())
     return "{} is {}; failed units: {}".format(host.name, reply.stdout.strip() or "unknown", units or "none")
-
-
-def _last_line(host: Host) -> str:
-    try:
-        lines = host.log.read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    return lines[-1] if lines else "no message"
 
 
 def system_state(leader: Process) -> str:

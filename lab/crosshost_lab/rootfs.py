@@ -6,13 +6,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable
 
 from .layout import Lab, LabError
-from .system import attempt, locked, remove_tree, run, tool_path, words, write
+from .system import attempt, last_line, locked, remove_tree, run, tool_path, words, write
 
 SUITE = "bookworm"
 PACKAGES = words(
@@ -22,8 +23,8 @@ PACKAGES = words(
     ]
 )
 ENABLED = ["systemd-networkd.service", "ssh.service"]
-# The firewalls are installed for the tests that start them; the rest would disturb or slow a short-lived host.
-DISABLED = ["firewalld.service", "ufw.service", "iperf3.service", "systemd-networkd-wait-online.service"]
+# firewalld is there for the tests that start it (ufw does nothing before `ufw enable`); the rest would disturb or slow a short-lived host.
+DISABLED = ["firewalld.service", "iperf3.service", "systemd-networkd-wait-online.service"]
 MASKED = words(
     [
         "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service",
@@ -43,6 +44,11 @@ FILES = {
 _LEFT_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"]
 # Counts the changes of build() itself, which the recipe's hash cannot see.
 _REVISION = 1
+# With blanks, quotes or the like in the path, apt fails to verify signatures and says so in misleading ways.
+_APT_PATH = re.compile(r"[A-Za-z0-9/._+@~-]+")
+# mmdebstrap mounts /proc, /sys and /dev below its target. In namespaces of its own a killed build leaves neither these
+# nor a process; setpriv ends it together with a killed `lab up`.
+_CONTAINED = words(["setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc"])
 _FIELDS = "$(ORIGIN)|$(CODENAME)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
 
 
@@ -67,12 +73,14 @@ def ensure(lab: Lab, say: Callable[[str], None]) -> Path:
     target = lab.cache / f"rootfs-{recipe_hash()}"
     if target.is_dir():
         return target
+    if not _APT_PATH.fullmatch(str(lab.cache)):
+        raise LabError(f"{lab.checkout}: apt needs a path of letters, digits and ._+@~-; move the checkout")
     with locked(lab.cache / "build.lock"):
         for rest in lab.cache.glob("build-*"):
             if rest.is_dir():
                 remove_tree(rest)
         if not target.is_dir():
-            say("building the root file system (once, about a minute)")
+            say("building the root file system (once, half a minute)")
             _build(lab, target)
             _prune(lab, target)
     return target
@@ -87,7 +95,7 @@ def _build(lab: Lab, target: Path) -> None:
         _customize(draft)
         draft.rename(target)
     except LabError as error:
-        raise LabError(f"{error}; see {log}") from None
+        raise LabError(f"{error}: {last_line(log)}; see {log}") from None
     finally:
         remove_tree(draft)
 
@@ -95,15 +103,7 @@ def _build(lab: Lab, target: Path) -> None:
 def _mmdebstrap(draft: Path, log: int) -> None:
     listing = attempt(["apt-get", "indextargets", "--format", _FIELDS, "Created-By: Packages"])
     sources = debian_sources(listing.stdout) if listing.returncode == 0 else []
-    # A build must not outlive a killed `lab up`.
-    argv = [
-        "setpriv",
-        "--pdeathsig",
-        "TERM",
-        "mmdebstrap",
-        "--variant=minbase",
-        "--include=" + ",".join(PACKAGES),
-    ]
+    argv = [*_CONTAINED, "mmdebstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES)]
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
     argv += [SUITE, str(draft)]
     if sources:
@@ -112,7 +112,7 @@ def _mmdebstrap(draft: Path, log: int) -> None:
     try:
         child.communicate("".join(line + "\n" for line in sources).encode())
     except BaseException:
-        child.terminate()
+        child.kill()
         child.wait()
         raise
     if child.returncode != 0:

@@ -39,7 +39,8 @@ def supervise(host: Host) -> int:
         print("lab: {} boots at {}".format(host.name, time.strftime("%H:%M:%S")), flush=True)
         network.fresh_host(host, state.load(host.lab).mtu)
         code = subprocess.call([sys.executable, *supervisor_argv(host), "boot"], stdin=subprocess.DEVNULL)
-    print(f"lab: {host.name} ended with code {code}", flush=True)
+    if code == 0:  # else nspawn has said why, and that is the line to be seen last
+        print(f"lab: {host.name} was switched off", flush=True)
     return code
 
 
@@ -47,7 +48,7 @@ def boot(host: Host) -> None:
     """Becomes systemd-nspawn, with the host's disk mounted where only it sees it: no mount can be left over."""
     cgroups.enter(host)
     private_mounts()
-    # Relative paths: a checkout's path may hold the comma or colon that separate the options.
+    # Relative paths: mount options must fit a page, whatever the length of the checkout's path.
     os.chdir(str(host.lab.base))
     mount_overlay(
         "lowerdir=cache/{},upperdir={},workdir={}".format(

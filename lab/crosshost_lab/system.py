@@ -112,11 +112,8 @@ def _system_error(what: str) -> LabError:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes `path` and all below it, if it is there."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
+    """Removes `path` and all below it, if it is there; never what is mounted below it."""
+    run(["rm", "-rf", "--one-file-system", "--", str(path)])
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
@@ -128,6 +125,15 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
         os.fchmod(handle.fileno(), mode)
         handle.write(text)
     draft.replace(path)
+
+
+def last_line(path: Path) -> str:
+    """The last line of the text file `path` that says something."""
+    try:
+        lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        lines = []
+    return lines[-1] if lines else "no message"
 
 
 def words(lines: Sequence[str]) -> list[str]:

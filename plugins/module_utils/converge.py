@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Optional, Protocol
 
 from . import record, render
 from .errors import ApplyError, CrosshostError, HostError, SpecError
-from .kernel.apply import Executor, OpFailed
+from .kernel.apply import Executor, OpError
 from .kernel.session import Session
 from .plan import Op, plan
 from .resources import Record, State, key, state_of
@@ -33,6 +33,10 @@ class Kind(Protocol):
         """The item's name, checked."""
         ...
 
+    def complete(self, item: Item) -> Item:
+        """The item with what the task declares for all its items."""
+        ...
+
     def merge(self, old: Item, new: Item) -> Item:
         """The declaration ``old`` with what ``new`` says added and changed."""
         ...
@@ -45,17 +49,15 @@ class Kind(Protocol):
         """The names of the objects that the kernel has."""
         ...
 
-    def desired(self, session: Session, items: Sequence[Item], names: Sequence[str]) -> State:
-        """The resources of the named items, given all items."""
+    def desired(self, session: Session, names: Sequence[str]) -> State:
+        """The resources of these of the items that were checked last."""
         ...
 
-    def observed(
-        self, session: Session, items: Sequence[Item], names: Sequence[str], desired: State
-    ) -> State:
+    def observed(self, session: Session, names: Sequence[str], desired: State) -> State:
         """What the kernel has of the named objects."""
         ...
 
-    def guard(self, session: Session, ops: Sequence[Op], observed: State, desired: State) -> None:
+    def guard(self, session: Session, ops: Sequence[Op]) -> None:
         """Refuse (CollisionError) a plan that would touch or collide with what is not ours."""
         ...
 
@@ -79,7 +81,7 @@ def converge(
     """
     if state not in STATES:
         raise SpecError(kind.name, "state", state, f"use one of {', '.join(STATES)}")
-    items = [_given(item) for item in config or []]
+    items = [kind.complete(_given(item)) for item in config or []]
     names = [kind.key(item) for item in items]
     _refuse_doubles(kind, names)
     if state in ("replaced", "rendered") and not items:
@@ -103,24 +105,24 @@ def _converge(
         return Outcome(False, recorded, recorded, [], {"before": "", "after": ""})
     if state == "rendered":
         kind.check(items)
-        ops = plan({}, _with_records(kind, kind.desired(session, items, names), items, names))
+        ops = plan({}, _with_records(kind, kind.desired(session, names), items, names))
         return Outcome(False, [], items, render.commands(ops), {"before": "", "after": ""})
     after, scope = _target(kind, recorded, items, names, state, session)
     kind.check(after)
     wanted = set(map(kind.key, after))
-    desired = kind.desired(session, after, [name for name in scope if name in wanted])
-    observed = kind.observed(session, after, scope, desired)
+    desired = kind.desired(session, [name for name in scope if name in wanted])
+    observed = kind.observed(session, scope, desired)
     ops = plan(
         _with_records(kind, observed, recorded, scope),
         _with_records(kind, desired, after, scope),
     )
     outcome = Outcome(bool(ops), recorded, after, render.commands(ops), _diff(ops))
     if ops:
-        kind.guard(session, ops, observed, desired)
+        kind.guard(session, ops)
     if ops and not check:
         kernel_ops = [op for op in ops if not isinstance(op.subject, Record)]
         if kernel_ops:
-            _apply(kind, session, kernel_ops, after, scope, observed, desired)
+            _apply(kind, session, kernel_ops, scope, observed, desired)
         record.save(kind.name, after)
     return outcome
 
@@ -168,11 +170,9 @@ def _target(
 
 def _with_records(kind: Kind, state: State, items: Iterable[Item], names: Iterable[str]) -> State:
     wanted = set(names)
-    records = [
-        Record(kind.name, kind.key(item), record.canonical(item))
-        for item in items
-        if kind.key(item) in wanted
-    ]
+    canonical = record.Canonical()
+    keyed = [(kind.key(item), item) for item in items]
+    records = [Record(kind.name, name, canonical.text(item)) for name, item in keyed if name in wanted]
     return {**state, **state_of(records)}
 
 
@@ -187,7 +187,6 @@ def _apply(
     kind: Kind,
     session: Session,
     ops: list[Op],
-    after: list[Item],
     scope: list[str],
     observed: State,
     desired: State,
@@ -196,20 +195,18 @@ def _apply(
     failure = ""
     try:
         Executor(session).run(ops)
-    except OpFailed as error:
+    except OpError as error:
         failure = f"{_line(error.op)}: {error.reason}"
     except (CrosshostError, OSError) as error:
         failure = str(error)
     session.forget()
-    found = kind.observed(session, after, scope, desired)
+    found = kind.observed(session, scope, desired)
     if not failure:
         rest = plan(found, desired)
         if not rest:
             return
         failure = f"the kernel does not show what was written: {_line(rest[0])} ({len(rest)} differences)"
-    raise ApplyError(
-        f"{kind.name}: {failure}; {_undo(kind, session, after, scope, found, observed, desired)}"
-    )
+    raise ApplyError(f"{kind.name}: {failure}; {_undo(kind, session, scope, found, observed, desired)}")
 
 
 def _line(op: Op) -> str:
@@ -220,7 +217,6 @@ def _line(op: Op) -> str:
 def _undo(
     kind: Kind,
     session: Session,
-    after: list[Item],
     scope: list[str],
     found: State,
     observed: State,
@@ -229,13 +225,13 @@ def _undo(
     """Plan back from what is there to what was there, carry it out, and say in words how that went."""
     try:
         Executor(session).run(plan(found, observed))
-    except OpFailed as error:
+    except OpError as error:
         return f"undoing it failed too: {_line(error.op)}: {error.reason}"
     except (CrosshostError, OSError) as error:
         return f"undoing it failed too: {error}"
     finally:
         session.forget()
-    rest = plan(kind.observed(session, after, scope, desired), observed)
+    rest = plan(kind.observed(session, scope, desired), observed)
     if rest:
         return f"it was undone but for {len(rest)} differences, the first: {_line(rest[0])}"
     return "everything done before it was undone"

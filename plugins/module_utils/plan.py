@@ -50,11 +50,13 @@ def plan(observed: State, desired: State) -> list[Op]:
     """The operations that turn ``observed`` into ``desired``: deletes first, dependants before what they depend on; then
     creates and changes, the other way round. What disappears with a deleted link or namespace is not deleted itself."""
     doomed = {k for k, item in observed.items() if k not in desired or _must_recreate(item, desired[k])}
-    deletes = [
-        Op(item, None) for k, item in observed.items() if k in doomed and not _implied(item, observed, doomed)
-    ]
+    doomed |= _flushed_routes(observed, doomed)
+    dead = _dead_devices(observed, doomed)
+    going = [observed[k] for k in observed if k in doomed]
+    deletes = [Op(item, None) for item in going if not _implied(item, observed, doomed, dead)]
     deletes.sort(key=lambda op: _delete_rank(op.subject))
     middle = after_deletes(observed, deletes) if deletes else observed
+    middle = _after_moves(middle, desired)
     writes = [Op(middle.get(k), item) for k, item in desired.items() if middle.get(k) != item]
     writes.sort(key=_write_rank)
     return deletes + writes
@@ -63,54 +65,81 @@ def plan(observed: State, desired: State) -> list[Op]:
 def apply_to(state: State, ops: list[Op]) -> State:
     """What the operations make of a state: the kernel's behaviour as a model, for tests and for planning."""
     result = after_deletes(state, [op for op in ops if op.after is None])
-    for op in ops:
-        if op.after is not None:
-            result[key(op.after)] = op.after
-    return result
+    written = {key(op.after): op.after for op in ops if op.after is not None}
+    return {**_after_moves(result, written), **written}
 
 
 def after_deletes(state: State, deletes: list[Op]) -> State:
     """The state that is left once these objects are gone, with all that the kernel removes along with them."""
-    gone_ns: set[str] = set()
-    gone_links: set[tuple[str, str]] = set()
-    gone: set[Key] = set()
-    for op in deletes:
-        item = op.subject
-        gone.add(key(item))
-        if isinstance(item, Netns):
-            gone_ns.add(item.name)
-        elif isinstance(item, Link):
-            gone_links.add((item.netns, item.name))
-    for item in state.values():  # a pair dies with either end's namespace
-        if isinstance(item, Link) and (item.netns in gone_ns or (item.peer and item.peer.netns in gone_ns)):
-            gone_links.add((item.netns, item.name))
-    peers = {
-        (item.peer.netns, item.peer.name)
-        for item in state.values()
-        if isinstance(item, Link) and item.peer and (item.netns, item.name) in gone_links
-    }
-    dead_devs = gone_links | peers
-    orphans = _orphaned_ports(state, gone_links)
+    gone = {key(op.subject) for op in deletes}
+    spaces = {op.subject.name for op in deletes if isinstance(op.subject, Netns)}
+    dead = _dead_devices(state, gone | _links_of(state, spaces))
+    orphans = _orphaned_ports(state, dead)
     result: State = {}
     for identity, item in state.items():
-        if (
-            identity in gone
-            or _netns_of(item) in gone_ns
-            or (isinstance(item, Netns) and item.name in gone_ns)
-        ):
+        if identity in gone or _netns_of(item) in spaces:
             continue
         if isinstance(item, Link):
-            if (item.netns, item.name) in gone_links:
-                continue
-            if (item.netns, item.name) in orphans:
-                item = item._replace(master="", port=())
-        elif isinstance(item, _DEV_BOUND):
-            if (item.netns, item.dev) in dead_devs:
-                continue
-            if isinstance(item, FdbEntry) and not item.dst and (item.netns, item.dev) in orphans:
-                continue  # a static row of a port belongs to the bridge that went away
-        result[identity] = item
+            if (item.netns, item.name) not in dead:
+                orphan = (item.netns, item.name) in orphans
+                result[identity] = item._replace(master="", port=()) if orphan else item
+        elif not (isinstance(item, _DEV_BOUND) and _dies_with(item, dead, orphans)):
+            result[identity] = item
     return result
+
+
+def _links_of(state: State, spaces: set[str]) -> set[Key]:
+    """The links that die with these namespaces: those inside, and the pairs that have an end inside."""
+    return {
+        identity
+        for identity, item in state.items()
+        if isinstance(item, Link)
+        and (item.netns in spaces or (item.peer is not None and item.peer.netns in spaces))
+    }
+
+
+def _dies_with(item: Resource, dead: set[tuple[str, str]], orphans: set[tuple[str, str]]) -> bool:
+    """True for what is bound to a dead device; a static row of a port belongs to the bridge that went away."""
+    if not isinstance(item, _DEV_BOUND):
+        return False
+    place = (item.netns, item.dev)
+    return place in dead or (place in orphans and isinstance(item, FdbEntry) and not item.dst)
+
+
+def _flushed_routes(observed: State, doomed: set[Key]) -> set[Key]:
+    """The IPv4 routes that the kernel flushes along with a device's last IPv4 address: they are deleted by name first, and
+    made again afterwards if they are still wanted."""
+    losing: dict[tuple[str, str], bool] = {}
+    for identity, item in observed.items():
+        if isinstance(item, Address) and ":" not in item.address:
+            place = (item.netns, item.dev)
+            losing[place] = losing.get(place, True) and identity in doomed
+    return {
+        identity
+        for identity, item in observed.items()
+        if isinstance(item, Route) and ":" not in item.dst and losing.get((item.netns, item.dev), False)
+    }
+
+
+def _after_moves(state: State, desired: State) -> State:
+    """The state once ports have moved to their desired bridges: a port's flags and static rows belong to the membership."""
+    moved = {
+        (item.netns, item.name)
+        for identity, item in desired.items()
+        if isinstance(item, Link) and _master_in(state, identity) not in (None, item.master)
+    }
+    if not moved:
+        return state
+    return {
+        identity: item
+        for identity, item in state.items()
+        if not (isinstance(item, FdbEntry) and not item.dst and (item.netns, item.dev) in moved)
+    }
+
+
+def _master_in(state: State, identity: Key) -> Optional[str]:
+    link = state.get(identity)
+    return link.master if isinstance(link, Link) else None
 
 
 def _orphaned_ports(state: State, gone_links: set[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -139,7 +168,19 @@ def _pair(link: Link) -> Optional[tuple[str, str]]:
     return (link.peer.netns, link.peer.name) if link.peer else None
 
 
-def _implied(item: Resource, observed: State, doomed: set[Key]) -> bool:
+def _dead_devices(observed: State, doomed: set[Key]) -> set[tuple[str, str]]:
+    """The devices that the deletes take away: the doomed links, and the other ends of doomed pairs."""
+    dead: set[tuple[str, str]] = set()
+    for identity in doomed:
+        link = observed.get(identity)
+        if isinstance(link, Link):
+            dead.add((link.netns, link.name))
+            if link.peer:
+                dead.add((link.peer.netns, link.peer.name))
+    return dead
+
+
+def _implied(item: Resource, observed: State, doomed: set[Key], dead: set[tuple[str, str]]) -> bool:
     """True when the object goes away by itself with another doomed one. Links with a socket or a pair outside their
     namespace are deleted by name all the same: a namespace's own removal is asynchronous, and a VNI stays taken meanwhile."""
     if isinstance(item, (Netns, NftChain, Record)):
@@ -149,12 +190,11 @@ def _implied(item: Resource, observed: State, doomed: set[Key]) -> bool:
     if ("Netns", item.netns) in doomed:
         return True
     if isinstance(item, _DEV_BOUND):
-        link = ("Link", item.netns, item.dev)
-        if link in doomed:
+        if (item.netns, item.dev) in dead:
             return True
         if isinstance(item, FdbEntry) and not item.dst:
-            port = observed.get(link)
-            return isinstance(port, Link) and ("Link", port.netns, port.master) in doomed
+            port = observed.get(("Link", item.netns, item.dev))
+            return isinstance(port, Link) and (port.netns, port.master) in dead
     return False
 
 
@@ -192,7 +232,8 @@ def _write_rank(op: Op) -> tuple[int, str, int, str]:
             return (2, item.netns, 0, item.name)
         return (1, item.netns, _LINK_RANK.get(item.kind, 0), item.name)
     if isinstance(item, Sysctl):
-        return (1, item.netns, -1, item.name)
+        # forwarding last: turning it on drops the routes learned from router advertisements unless accept_ra allows them
+        return (1, item.netns, -1, f"{int(item.name.endswith('forwarding'))} {item.name}")
     if isinstance(item, Address):
         return (3, item.netns, 0, item.address)
     if isinstance(item, Route):

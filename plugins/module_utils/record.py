@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -26,7 +27,7 @@ def load(kind: str) -> list[dict[str, Any]]:
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
-        return list(content["config"])
+        return _expand(content["config"], content.get("peers", []))
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -37,19 +38,60 @@ def load(kind: str) -> list[dict[str, Any]]:
 
 def save(kind: str, config: list[dict[str, Any]]) -> None:
     """Replace the declarations of this kind, all or nothing."""
-    os.makedirs(STATE_DIR, mode=0o700, exist_ok=True)
     path = f"{STATE_DIR}/{kind}.json"
+    if not config:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    os.makedirs(STATE_DIR, mode=0o700, exist_ok=True)
     part = f"{path}.part"
     with open(part, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(json.dumps({"version": 1, "config": config}, separators=(",", ":"), sort_keys=True))
+        file.write(json.dumps(_compact(config), separators=(",", ":"), sort_keys=True))
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
 
 
-def canonical(item: dict[str, Any]) -> str:
-    """A declaration as one string that does not depend on the order of its fields."""
-    return json.dumps(item, separators=(",", ":"), sort_keys=True)
+def _compact(config: list[dict[str, Any]]) -> dict[str, Any]:
+    """A thousand networks have the same thousand peers: each list of peers is kept once."""
+    lists: dict[str, int] = {}
+    known: dict[int, int] = {}
+    items = []
+    for item in config:
+        peers = item.get("peers")
+        if isinstance(peers, list):
+            if id(peers) not in known:
+                known[id(peers)] = lists.setdefault(json.dumps(peers, sort_keys=True), len(lists))
+            items.append({**item, "peers": known[id(peers)]})
+        else:
+            items.append(item)
+    return {"version": 1, "config": items, "peers": [json.loads(text) for text in lists]}
+
+
+def _expand(config: list[dict[str, Any]], lists: list[Any]) -> list[dict[str, Any]]:
+    return [{**item, "peers": lists[item["peers"]]} if "peers" in item else item for item in config]
+
+
+class Canonical:
+    """Declarations as strings that do not depend on the order of their fields. Long lists of peers are summed up, once
+    each: what they change in the kernel shows by itself."""
+
+    _LONG = 16
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, str]] = {}
+
+    def text(self, item: dict[str, Any]) -> str:
+        peers = item.get("peers")
+        if isinstance(peers, list) and len(peers) > self._LONG:
+            item = {**item, "peers": self._sum(peers)}
+        return json.dumps(item, separators=(",", ":"), sort_keys=True)
+
+    def _sum(self, peers: list[Any]) -> str:
+        if id(peers) not in self._known:
+            digest = hashlib.sha256(json.dumps(peers, sort_keys=True).encode()).hexdigest()[:16]
+            self._known[id(peers)] = (peers, f"{len(peers)} peers, sha256 {digest}")
+        return self._known[id(peers)][1]
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ comparing two states is comparing two dicts. Namespaces are named by a string: `
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import NamedTuple, Optional, Union
 
@@ -156,6 +157,11 @@ def state_of(items: Iterable[Resource]) -> State:
                 f"two different resources with the identity {identity}: {state[identity]} and {item}"
             )
     return state
+
+
+def canonical(expression: object) -> str:
+    """An nft rule's expression list as one string, so that rules compare and hash as text."""
+    return json.dumps(expression, sort_keys=True, separators=(",", ":"))
 
 
 def netns_name(network: str) -> str:

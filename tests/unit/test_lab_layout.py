@@ -36,11 +36,14 @@ def test_no_two_labs_share_a_namespace() -> None:
 
 
 def test_every_host_has_its_own_addresses_in_the_subnets_of_its_bridge() -> None:
-    seen = set()
+    seen: set[object] = set()
     for bridge in layout.SWITCH_BRIDGES:
         four, six = map(ip_network, layout.subnets(bridge))
         for number in [*range(1, layout.MAX_HOSTS + 1), 254]:
-            addresses = ip_address(layout.address(bridge, number)), ip_address(layout.address6(bridge, number))
+            addresses = (
+                ip_address(layout.address(bridge, number)),
+                ip_address(layout.address6(bridge, number)),
+            )
             assert addresses[0] in four and addresses[1] in six
             seen.update(addresses)
     assert len(seen) == 2 * 2 * (layout.MAX_HOSTS + 1)

@@ -17,7 +17,7 @@ from .netlink import Message, NetlinkError, Socket
 from .session import Session
 
 
-class OpFailed(Exception):
+class OpError(Exception):
     """An operation was refused. ``op`` is the one, ``reason`` the kernel's (or nft's) own words."""
 
     def __init__(self, op: Op, reason: str) -> None:
@@ -37,7 +37,7 @@ class Executor:
         self._tables: dict[str, list[Op]] = {}
 
     def run(self, ops: list[Op]) -> None:
-        """Carry out the operations in order. OpFailed at the first that is refused; those after it may be done or not."""
+        """Carry out the operations in order. OpError at the first that is refused; those after it may be done or not."""
         made = [
             op for op in ops if op.before is None and isinstance(op.after, Link) and op.after.kind == "vxlan"
         ]
@@ -50,7 +50,7 @@ class Executor:
                     self._make_tunnels(made)
                 self._one(op)
             except OSError as error:
-                raise OpFailed(op, error.strerror or str(error)) from error
+                raise OpError(op, error.strerror or str(error)) from error
         self._flush()
         self._flush_tables()
 
@@ -129,12 +129,12 @@ class Executor:
     @staticmethod
     def _label_loopback(op: Op, sock: Socket, item: Netns) -> None:
         loopback = Link(item.name, "lo", "loopback", item.mark, 65536)
-        index = next(info.index for info in decode.links(sock) if info.name == "lo")
+        index = next(info.ifindex for info in decode.links(sock) if info.name == "lo")
         before = loopback._replace(alias="", up=False)
         try:
             sock.send(encode.link_settle(loopback, index, 0, before))
         except NetlinkError as error:
-            raise OpFailed(op, error.reason) from error
+            raise OpError(op, error.reason) from error
 
     def _link(self, op: Op) -> None:
         if op.after is None:
@@ -189,7 +189,7 @@ class Executor:
             if netns == self._netns:
                 self._flush()
             sock = self._session.sockets.of(netns)
-            known = self._indexes[netns] = {info.name: info.index for info in decode.links(sock)}
+            known = self._indexes[netns] = {info.name: info.ifindex for info in decode.links(sock)}
         if name not in known:
             where = f"the namespace {netns}" if netns else "the host"
             raise HostError(
@@ -210,7 +210,7 @@ class Executor:
         try:
             self._session.sockets.of(self._netns).send([message for _op, message in queue])
         except NetlinkError as error:
-            raise OpFailed(queue[error.index][0], error.reason) from error
+            raise OpError(queue[error.index][0], error.reason) from error
 
     def _flush_tables(self) -> None:
         for netns, ops in list(self._tables.items()):
@@ -226,7 +226,7 @@ class Executor:
             try:
                 nft.transact(netns, changes)
             except nft.NftError as error:
-                raise OpFailed(ops[0], str(error)) from error
+                raise OpError(ops[0], str(error)) from error
 
 
 def _inner(link: Link) -> Link:

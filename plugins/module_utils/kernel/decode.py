@@ -38,7 +38,7 @@ _CLONED = 0x200
 class LinkInfo(NamedTuple):
     """A link as the kernel reports it."""
 
-    index: int
+    ifindex: int
     name: str
     kind: str
     alias: str
@@ -60,7 +60,7 @@ class LinkInfo(NamedTuple):
 
 
 class AddressInfo(NamedTuple):
-    index: int
+    ifindex: int
     address: str
     prefixlen: int
     permanent: bool
@@ -97,7 +97,7 @@ def _link(data: memoryview) -> LinkInfo:
     port = attributes(info[5]) if 5 in info and text(info.get(4)) == "bridge" else None
     nsid = found.get(37)
     return LinkInfo(
-        index=index,
+        ifindex=index,
         name=text(found.get(3)),
         kind=kind,
         alias=text(found.get(20)),
@@ -162,7 +162,7 @@ def routes(sock: Socket) -> list[RouteInfo]:
         if table != _MAIN or kind != _UNICAST or flags & _CLONED:
             continue
         attrs = attributes(data, 12)
-        default = "0.0.0.0" if family == socket.AF_INET else "::"
+        default = "0.0.0.0" if family == socket.AF_INET else "::"  # noqa: S104 - a destination, nothing is bound
         target = ip_text(attrs[1]) if 1 in attrs else default
         if not target.startswith("fe80:") and not target.startswith("ff"):
             found.append(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
 from ..errors import HostError
-from ..resources import NFT_TABLE, NftChain
+from ..resources import NFT_TABLE, NftChain, canonical
 from . import netns as _netns
 
 _BASE = ("type", "hook", "prio", "policy")
@@ -19,11 +19,6 @@ _BASE = ("type", "hook", "prio", "policy")
 
 class NftError(Exception):
     """nft refused the transaction; nothing of it was done. The message is nft's own."""
-
-
-def canonical(expression: Any) -> str:
-    """A rule's expression list as one string, so that rules compare and hash as text."""
-    return json.dumps(expression, sort_keys=True, separators=(",", ":"))
 
 
 def _run(netns: str, document: Sequence[dict[str, Any]]) -> tuple[int, str, str]:
@@ -102,9 +97,8 @@ def _write(chain: NftChain) -> list[dict[str, Any]]:
         {"add": {"table": {"family": chain.family, "name": NFT_TABLE}}},
         {"add": {"chain": {**place, "name": chain.name, **base}}},
     ]
-    for rule in chain.rules:
-        document.append({"add": {"rule": {**place, "chain": chain.name, "expr": json.loads(rule)}}})
-    return document
+    rules = ({**place, "chain": chain.name, "expr": json.loads(rule)} for rule in chain.rules)
+    return document + [{"add": {"rule": rule}} for rule in rules]
 
 
 def _any_chain(netns: str, family: str) -> bool:

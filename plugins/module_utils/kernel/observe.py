@@ -63,15 +63,15 @@ def _network(session: Session, view: NsView) -> Iterator[Resource]:
     tunnels: dict[int, str] = {}
     for info in view.links:
         if info.owned and info.kind == "bridge":
-            bridges[info.index] = info.name
+            bridges[info.ifindex] = info.name
         elif info.owned and info.kind == "vxlan":
-            tunnels[info.index] = info.name
+            tunnels[info.ifindex] = info.name
         else:
             continue
         yield link_of(session, view, info)
     for found in view.addresses:
-        if found.index in bridges:
-            yield Address(netns, bridges[found.index], found.address, found.prefixlen)
+        if found.ifindex in bridges:
+            yield Address(netns, bridges[found.ifindex], found.address, found.prefixlen)
     for index, address, mac in view.neighbours():
         if index in tunnels:
             yield Neighbour(netns, tunnels[index], address, mac)
@@ -127,7 +127,7 @@ def bridge(session: Session, name: str) -> list[Resource]:
     items += [
         Address(HOST, name, found.address, found.prefixlen)
         for found in session.host.addresses
-        if found.index == info.index
+        if found.ifindex == info.ifindex
     ]
     return items
 
@@ -209,8 +209,8 @@ def _inside(session: Session, netns: str, names: set[str]) -> Iterator[Resource]
     if view is None:
         return
     for found in view.addresses:
-        if view.name_of(found.index) in names:
-            yield Address(netns, view.name_of(found.index), found.address, found.prefixlen)
+        if view.name_of(found.ifindex) in names:
+            yield Address(netns, view.name_of(found.ifindex), found.address, found.prefixlen)
     for way in view.routes:
         dev = view.name_of(way.dev)
         if dev in names and not made_by_kernel(way):

@@ -20,7 +20,7 @@ class NsView:
         self._session = session
         self.netns = netns
         self.links: list[decode.LinkInfo] = decode.links(session.sockets.of(netns))
-        self.by_index: dict[int, decode.LinkInfo] = {link.index: link for link in self.links}
+        self.by_index: dict[int, decode.LinkInfo] = {link.ifindex: link for link in self.links}
         self.by_name: dict[str, decode.LinkInfo] = {link.name: link for link in self.links}
         self._addresses: Optional[list[decode.AddressInfo]] = None
         self._routes: Optional[list[decode.RouteInfo]] = None

@@ -66,7 +66,7 @@ class Finder:
         if overlay.data_path_address:
             for found in host.addresses:
                 if found.address == overlay.data_path_address:
-                    dev = host.by_index[found.index]
+                    dev = host.by_index[found.ifindex]
                     if overlay.data_path_interface not in ("", dev.name):
                         remedy = f"it is an address of {dev.name}, not of {overlay.data_path_interface}; declare one of the two"
                         raise SpecError(overlay.obj, "data_path_address", found.address, remedy)
@@ -93,7 +93,7 @@ class Finder:
             )
         six = _speaks_ipv6(overlay)
         for found in host.addresses:
-            if found.index == dev.index and six in (None, ":" in found.address):
+            if found.ifindex == dev.ifindex and six in (None, ":" in found.address):
                 return found.address, dev
         family = {None: "", True: "IPv6 ", False: "IPv4 "}[six]
         raise SpecError(
@@ -113,9 +113,9 @@ class Finder:
     def _passes(self, overlay: Overlay, dev: LinkInfo) -> tuple[int, str]:
         """The smallest MTU on the way to any peer, with the name of the place where it is."""
         found = [(dev.mtu, dev.name)] if dev.kind != "loopback" and dev.name != "lo" else []
-        for peer in overlay.peers:
-            if peer.mtu:
-                found.append((peer.mtu, f"at {peer.host or peer.vtep}"))
+        far = min((peer for peer in overlay.peers if peer.mtu), key=lambda peer: peer.mtu, default=None)
+        if far is not None:
+            found.append((far.mtu, f"at {far.host or far.vtep}"))
         for name, vtep in _targets(overlay):
             way = self._way(overlay, name, vtep)
             found.append((way.mtu, f"{self._session.host.name_of(way.dev)} towards {name}"))

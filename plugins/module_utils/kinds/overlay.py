@@ -33,6 +33,15 @@ class OverlayKind:
         name = item.get("name")
         return fields.name(overlay.label(repr(name)), "name", name, most=60)
 
+    def complete(self, item: dict[str, Any]) -> dict[str, Any]:
+        """The item with the defaults of the task where it says nothing itself."""
+        found = {**self._defaults, **item}
+        if "data_path_address" in item or "data_path_interface" in item:
+            for field in ("data_path_address", "data_path_interface"):
+                if field not in item:
+                    found.pop(field, None)
+        return found
+
     def merge(self, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         merged = {**old, **new}
         for field, identity in (("subnets", "subnet"), ("peers", "vtep"), ("endpoints", ("ip", "ip6"))):
@@ -43,22 +52,13 @@ class OverlayKind:
         return merged
 
     def check(self, items: Sequence[dict[str, Any]]) -> None:
-        parsed = overlay.parse_all([self.full(item) for item in items])
+        parsed = overlay.parse_all(items)
         self._parsed = {one.name: one for one in parsed}
-
-    def full(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """The item with the defaults of the task where it says nothing itself."""
-        found = {**self._defaults, **item}
-        if "data_path_address" in item or "data_path_interface" in item:
-            for field in ("data_path_address", "data_path_interface"):
-                if field not in item:
-                    found.pop(field, None)
-        return found
 
     def owned(self, session: Session) -> list[str]:
         return observe.overlay_names(session)
 
-    def desired(self, session: Session, items: Sequence[dict[str, Any]], names: Sequence[str]) -> State:
+    def desired(self, session: Session, names: Sequence[str]) -> State:
         finder = Finder(session)
         found: list[Resource] = []
         for name in names:
@@ -67,16 +67,14 @@ class OverlayKind:
             found.extend(compile_overlay(parsed, below.vtep, below.dev, below.mtu))
         return state_of(found)
 
-    def observed(
-        self, session: Session, items: Sequence[dict[str, Any]], names: Sequence[str], desired: State
-    ) -> State:
+    def observed(self, session: Session, names: Sequence[str], desired: State) -> State:
         settings = [item for item in desired.values() if isinstance(item, Sysctl)]
         state = observe.overlays(session, names, settings)
         # an endpoint's pair lives in its network's namespace and dies with it
         doomed = [name for name in names if ("Netns", netns_name(name)) not in desired]
         return {**state, **_joined(session, doomed)} if doomed else state
 
-    def guard(self, session: Session, ops: Sequence[Op], observed: State, desired: State) -> None:
+    def guard(self, session: Session, ops: Sequence[Op]) -> None:
         collisions.refuse_taken_namespaces(session, ops)
         collisions.refuse_taken_names(session, ops)
         collisions.refuse_taken_vnis(session, ops)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..errors import SpecError
 from . import fields
-from .peers import Peer, RemoteEndpoint, parse_endpoints, parse_peers
+from .peers import Peer, PeerLists, RemoteEndpoint, parse_endpoints
 from .subnets import Subnet, parse_subnets, refuse_overlaps
 
 CONTROL_PLANES = ("static", "flood", "multicast")
@@ -69,7 +69,7 @@ def label(name: object) -> str:
     return f"overlay_network {name}"
 
 
-def parse(item: Mapping[str, Any]) -> Overlay:
+def parse(item: Mapping[str, Any], lists: Optional[PeerLists] = None) -> Overlay:
     """One network's declaration. SpecError names the field that cannot be right."""
     name = fields.name(label(repr(item.get("name"))), "name", item.get("name"), most=60)
     obj = label(name)
@@ -85,7 +85,7 @@ def parse(item: Mapping[str, Any]) -> Overlay:
         mtu=_mtu(obj, given.get("mtu"), subnets),
         control_plane=plane,
         multicast_group=group,
-        peers=parse_peers(obj, given.get("peers", [])),
+        peers=(lists or PeerLists()).parse(obj, given.get("peers", [])),
         endpoints=parse_endpoints(obj, given.get("endpoints", []), subnets),
         data_path_address=fields.host_address(obj, "data_path_address", local) if local else "",
         data_path_interface=_interface(obj, given.get("data_path_interface")),
@@ -102,7 +102,8 @@ def parse(item: Mapping[str, Any]) -> Overlay:
 
 def parse_all(items: Sequence[Mapping[str, Any]]) -> list[Overlay]:
     """All networks of one host: each by itself, then names, VNIs and subnets against each other."""
-    overlays = [parse(item) for item in items]
+    lists = PeerLists()
+    overlays = [parse(item, lists) for item in items]
     names: dict[str, str] = {}
     vnis: dict[tuple[int, int], str] = {}
     for overlay in overlays:

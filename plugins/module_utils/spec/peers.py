@@ -37,6 +37,18 @@ class RemoteEndpoint(NamedTuple):
     vni6: int
 
 
+class PeerLists:
+    """Parses each list of peers once, however many networks share it."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, tuple[Peer, ...]]] = {}
+
+    def parse(self, obj: str, value: Any) -> tuple[Peer, ...]:
+        if id(value) not in self._known:
+            self._known[id(value)] = (value, parse_peers(obj, value))
+        return self._known[id(value)][1]
+
+
 def parse_peers(obj: str, value: Any) -> tuple[Peer, ...]:
     """Peers in the order of their VTEPs; each VTEP once."""
     found: dict[str, Peer] = {}

@@ -1,0 +1,92 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Endpoints and the sandboxes' gateway legs as resources of one host's kernel. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..resources import HOST, Address, Attrs, FdbEntry, Link, Peer, Resource, Route, mark_of, netns_name
+from ..spec import fields
+from ..spec.endpoint import GATEWAY_INTERFACE, Endpoint
+from ..spec.gwbridge import Gwbridge, member
+from ..spec.overlay import Overlay
+from ..spec.subnets import find
+from .gwbridge import port_flags
+from .overlay import bridge_name
+
+# a static network floods nothing: what goes to an unknown MAC does not reach other sandboxes
+_STATIC_PORT: Attrs = (("flood", 0), ("learning", 0))
+
+
+class Leg(NamedTuple):
+    """A sandbox's way to a gateway bridge: ``offset`` is its address's distance from the network address."""
+
+    place: str
+    netns: str
+    offset: int
+
+
+def endpoint_alias(endpoint_id: str) -> str:
+    return mark_of(endpoint_id)
+
+
+def leg_alias(bridge: Gwbridge, leg: Leg) -> str:
+    """It holds the address too: the kernel itself remembers what has been handed out on this host."""
+    return mark_of(f"{bridge.name}/{leg.place}@{member(bridge.subnets[0], leg.offset)}")
+
+
+def port_name(prefix: str, owner: str) -> str:
+    """A name within 15 bytes for the outer end of a pair; the alias says in full whose it is."""
+    return prefix + hashlib.sha256(owner.encode()).hexdigest()[:10]
+
+
+def compile_endpoint(
+    endpoint: Endpoint, overlay: Overlay, netns: str, interface: str, mtu: int
+) -> Iterator[Resource]:
+    """The pair, the static row of its port, and what the sandbox needs to reach the network's other subnets."""
+    outer = netns_name(overlay.name)
+    port = port_name("ve", endpoint.id)
+    yield Link(
+        outer,
+        port,
+        "veth",
+        endpoint_alias(endpoint.id),
+        mtu,
+        master=bridge_name(endpoint.vni),
+        port=_STATIC_PORT if overlay.control_plane == "static" else (),
+        peer=Peer(netns, interface, endpoint.mac, mtu),
+    )
+    yield FdbEntry(outer, port, endpoint.mac)
+    for text in filter(None, (endpoint.ip, endpoint.ip6)):
+        packed = fields.pack(text)
+        assert packed is not None
+        own = find(overlay.subnets, packed)
+        assert own is not None
+        yield Address(netns, interface, text, own.prefixlen)
+        for other in overlay.subnets:
+            if own.gateway and other.version == own.version and other.cidr != own.cidr:
+                yield Route(netns, other.cidr, interface, own.gateway)
+
+
+def compile_leg(bridge: Gwbridge, leg: Leg) -> Iterator[Resource]:
+    """The pair to the gateway bridge, and the default route over it."""
+    first = member(bridge.subnets[0], leg.offset)
+    peer = Peer(leg.netns, GATEWAY_INTERFACE, fields.mac_of(first), bridge.mtu)
+    yield Link(
+        HOST,
+        port_name("vg", leg.place),
+        "veth",
+        leg_alias(bridge, leg),
+        bridge.mtu,
+        master=bridge.name,
+        port=port_flags(bridge),
+        peer=peer,
+    )
+    for subnet in bridge.subnets:
+        yield Address(leg.netns, GATEWAY_INTERFACE, member(subnet, leg.offset), subnet.prefixlen)
+        default = "0.0.0.0/0" if subnet.version == 4 else "::/0"
+        yield Route(leg.netns, default, GATEWAY_INTERFACE, subnet.gateway)

@@ -1,0 +1,153 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is on a host, as facts: recorded declarations, the kernel's state, and the drift between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable
+
+from . import record
+from .converge import Kind, converge, need_root
+from .errors import CrosshostError
+from .kernel import observe
+from .kernel.session import Session
+from .kinds.endpoint import EndpointKind, known_path
+from .kinds.gwbridge import GwbridgeKind
+from .kinds.overlay import OverlayKind
+from .resources import HOST, Address, FdbEntry, Link, Neighbour, State, mark_of, netns_name
+
+KINDS: dict[str, tuple[str, Callable[[], Kind]]] = {
+    "overlay_networks": ("overlay_network", lambda: OverlayKind({})),
+    "gwbridges": ("gwbridge", GwbridgeKind),
+    "endpoints": ("endpoint", EndpointKind),
+}
+
+
+def gather(chosen: Sequence[str]) -> dict[str, Any]:
+    """Facts of the chosen kinds. HostError without root."""
+    need_root()
+    found: dict[str, Any] = {}
+    with Session() as session:
+        for what in chosen:
+            found[what] = _FACTS[what](session, record.load(KINDS[what][0]))
+    drift, errors = drifts(chosen)
+    return {**found, "drift": drift, "drifted": any(drift.values()) or bool(errors), "errors": errors}
+
+
+def drifts(chosen: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """For each kind the commands that would mend it; and the reasons where that cannot be said."""
+    drift: dict[str, list[str]] = {}
+    errors: dict[str, str] = {}
+    for what in chosen:
+        name, make = KINDS[what]
+        try:
+            outcome = converge(make(), record.load(name), "overridden", check=True)
+            drift[name] = outcome.commands
+        except CrosshostError as error:
+            errors[name] = str(error)
+    return drift, errors
+
+
+def _overlays(session: Session, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    present = observe.overlay_names(session)
+    configs = {item["name"]: item for item in recorded}
+    facts = []
+    for name in dict.fromkeys([*configs, *present]):
+        state = observe.overlays(session, [name])
+        pairs = observe.pairs(session, [netns_name(name)], [])
+        facts.append(
+            {
+                "name": name,
+                "namespace": netns_name(name),
+                "present": name in present,
+                "config": configs.get(name),
+                "links": [_link(item) for item in _of(state, Link)],
+                "addresses": [f"{item.address}/{item.prefixlen}" for item in _of(state, Address)],
+                "fdb_rows": len(_of(state, FdbEntry)),
+                "neighbours": len(_of(state, Neighbour)),
+                "endpoints": sorted(pair.outer.alias.partition("/")[2] for pair in pairs),
+            }
+        )
+    return facts
+
+
+def _of(state: State, kind: type) -> list[Any]:
+    return [item for item in state.values() if isinstance(item, kind)]
+
+
+def _link(link: Link) -> dict[str, Any]:
+    return {
+        "name": link.name,
+        "kind": link.kind,
+        "mtu": link.mtu,
+        "up": link.up,
+        "master": link.master,
+        **dict(link.attrs),
+    }
+
+
+def _gwbridges(session: Session, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    configs = {item["name"]: item for item in recorded}
+    facts = []
+    for name in dict.fromkeys([*configs, *GwbridgeKind().owned(session)]):
+        items = observe.bridge(session, name)
+        pairs = observe.pairs(session, [HOST], [])
+        facts.append(
+            {
+                "name": name,
+                "present": bool(items),
+                "config": configs.get(name),
+                "addresses": [
+                    f"{item.address}/{item.prefixlen}" for item in items if isinstance(item, Address)
+                ],
+                "mtu": next((item.mtu for item in items if isinstance(item, Link)), None),
+                "sandboxes": sorted(
+                    pair.outer.alias.partition("/")[2].rpartition("@")[0]
+                    for pair in pairs
+                    if pair.outer.alias.startswith(mark_of(f"{name}/"))
+                ),
+            }
+        )
+    return facts
+
+
+def _endpoints(session: Session, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    kind = EndpointKind()
+    configs = {kind.key(item): item for item in recorded}
+    spaces = [netns_name(name) for name in observe.overlay_names(session)]
+    inner = [path for path in map(known_path, recorded) if path]
+    joined = {
+        pair.outer.alias.partition(":")[2]: pair
+        for pair in observe.pairs(session, spaces, {*inner, *observe.sandbox_names(session)})
+    }
+    facts = []
+    for name in dict.fromkeys([*configs, *joined]):
+        pair = joined.get(name)
+        netns, info = pair.inner if pair and pair.inner else ("", None)
+        view = session.view(netns) if netns else None
+        facts.append(
+            {
+                "id": name,
+                "present": pair is not None,
+                "config": configs.get(name),
+                "netns": netns,
+                "interface": info.name if info else None,
+                "mac": info.mac if info else None,
+                "mtu": info.mtu if info else None,
+                "addresses": [
+                    f"{one.address}/{one.prefixlen}"
+                    for one in (view.addresses if view else ())
+                    if info and one.ifindex == info.ifindex
+                ],
+            }
+        )
+    return facts
+
+
+_FACTS: dict[str, Callable[[Session, list[dict[str, Any]]], list[dict[str, Any]]]] = {
+    "overlay_networks": _overlays,
+    "gwbridges": _gwbridges,
+    "endpoints": _endpoints,
+}

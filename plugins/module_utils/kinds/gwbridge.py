@@ -1,0 +1,132 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gateway bridges as a kind of :mod:`..converge`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import record
+from ..compile.gwbridge import MARK, chain_names, compile_gwbridge, port_flags
+from ..errors import CollisionError, SpecError
+from ..kernel import collisions, nft, observe, sysctl
+from ..kernel.session import Session
+from ..plan import Op
+from ..resources import HOST, Link, Resource, State, Sysctl, state_of
+from ..spec import gwbridge, overlay
+from ..spec.subnets import refuse_overlaps
+
+NAME = "gwbridge"
+_DOCKERS = re.compile(r"docker(0|_gwbridge)\Z|br-[0-9a-f]{12}\Z")
+
+
+class GwbridgeKind:
+    """Gateway bridges in the host's own namespace."""
+
+    name = NAME
+
+    def __init__(self) -> None:
+        self._parsed: dict[str, gwbridge.Gwbridge] = {}
+
+    def key(self, item: Mapping[str, Any]) -> str:
+        return gwbridge.parse({"name": item.get("name"), "subnet": "192.0.2.0/24"}).name
+
+    def complete(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {"name": gwbridge.NAME_DEFAULT, **item}
+
+    def merge(self, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        merged = {**old, **new}
+        for suffix in ("", "6"):
+            # a new subnet makes the old gateway meaningless
+            if new.get(f"subnet{suffix}", old.get(f"subnet{suffix}")) != old.get(f"subnet{suffix}"):
+                merged.pop(f"gateway{suffix}", None)
+                if f"gateway{suffix}" in new:
+                    merged[f"gateway{suffix}"] = new[f"gateway{suffix}"]
+        return merged
+
+    def check(self, items: Sequence[dict[str, Any]]) -> None:
+        bridges = gwbridge.parse_all(items)
+        refuse_overlaps(
+            [(one.obj, one.subnets) for one in overlay.parse_all(record.load("overlay_network"))]
+            + [(bridge.obj, bridge.subnets) for bridge in bridges]
+        )
+        self._parsed = {bridge.name: bridge for bridge in bridges}
+
+    def owned(self, session: Session) -> list[str]:
+        return [link.name for link in session.host.links if link.kind == "bridge" and link.alias == MARK]
+
+    def desired(self, session: Session, names: Sequence[str]) -> State:
+        found: list[Resource] = []
+        for name in names:
+            found.extend(compile_gwbridge(self._parsed[name]))
+            flags = port_flags(self._parsed[name])
+            found.extend(port._replace(port=flags) for port in _ports(session, name))
+        wanted = {item.name for item in found if isinstance(item, Sysctl)}
+        if "net.ipv6.conf.all.forwarding" in wanted:
+            found.extend(_keep_router_advertisements(session))
+        return state_of(dict.fromkeys(found))
+
+    def observed(self, session: Session, names: Sequence[str], desired: State) -> State:
+        found: list[Resource] = []
+        for name in names:
+            found.extend(observe.bridge(session, name))
+            found.extend(_ports(session, name))
+        ours = {chain for name in names for chain in chain_names(name)}
+        found.extend(chain for chain in nft.chains(HOST, "inet") if ("inet", chain.name) in ours)
+        found.extend(
+            observe.sysctls(session, [item for item in desired.values() if isinstance(item, Sysctl)])
+        )
+        return state_of(found)
+
+    def guard(self, session: Session, ops: Sequence[Op]) -> None:
+        for op in ops:
+            if isinstance(op.subject, Link):
+                _refuse_dockers(session, op)
+                _refuse_occupied(session, op)
+        collisions.refuse_taken_names(session, ops)
+        subnets = [(bridge.obj, subnet) for bridge in self._parsed.values() for subnet in bridge.subnets]
+        collisions.refuse_routed_subnets(session, subnets, own=list(self._parsed))
+
+
+def _ports(session: Session, name: str) -> list[Link]:
+    """The sandboxes' ports on a bridge of ours: they are the endpoints', but for the flag that icc decides."""
+    pairs = observe.pairs(session, [HOST], [])
+    return [pair.outer for pair in pairs if pair.outer.master == name and pair.outer.alias]
+
+
+def _keep_router_advertisements(session: Session) -> list[Sysctl]:
+    """A host that forwards ignores router advertisements and so loses a default route that it learned from them, unless
+    accept_ra is 2: set that, before forwarding is turned on, where they are in use now."""
+    if sysctl.read(HOST, "net.ipv6.conf.all.forwarding") != "0":
+        return []
+    names = [
+        f"net.ipv6.conf.{link.name.replace('.', '/')}.accept_ra"
+        for link in session.host.links
+        if not link.owned
+    ]
+    return [Sysctl(HOST, name, "2") for name in names if sysctl.read(HOST, name) == "1"]
+
+
+def _refuse_dockers(session: Session, op: Op) -> None:
+    name = op.subject.name if isinstance(op.subject, Link) else ""
+    found = session.host.by_name.get(name)
+    if op.before is None and found is not None and not found.owned and _DOCKERS.match(name):
+        raise CollisionError(
+            f"gwbridge {name}: this host's dockerd made that bridge and uses it; crosshost never touches it: "
+            f"declare another name, such as {gwbridge.NAME_DEFAULT}"
+        )
+
+
+def _refuse_occupied(session: Session, op: Op) -> None:
+    """A bridge does not go while sandboxes hang on it."""
+    if op.after is not None or not isinstance(op.before, Link):
+        return
+    bridge = session.host.by_name.get(op.before.name)
+    ports = [link for link in session.host.links if bridge is not None and link.master == bridge.ifindex]
+    if ports:
+        known = [link.alias.rpartition("/")[2].partition("@")[0] or link.name for link in ports]
+        remedy = f"sandboxes use it ({', '.join(known[:5])}{', ...' if len(known) > 5 else ''}); delete their endpoints first"
+        raise SpecError(gwbridge.label(op.before.name), "state", "deleted", remedy)

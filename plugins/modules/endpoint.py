@@ -1,0 +1,212 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: endpoint
+short_description: Join sandboxes of this host to overlay networks
+version_added: 0.1.0
+author:
+  - Crosshost contributors (@crosshost)
+description:
+  - Joins a sandbox (a named network namespace, a process's, or a container's) to an overlay network by a veth pair, with the
+    addresses, the MAC, the MTU and the routes that belong to it.
+  - A sandbox with an endpoint in a network that is not internal gets one leg more, C(gw0), to the gateway bridge, and its
+    default route over it.
+  - When an endpoint goes, its pair goes; the sandbox's leg and the sandbox itself, if crosshost made it, go with the last.
+extends_documentation_fragment:
+  - crosshost.network.attributes
+requirements:
+  - pyroute2 (Debian's python3-pyroute2 will do)
+options:
+  config:
+    description: The endpoints on this host.
+    type: list
+    elements: dict
+    suboptions:
+      network:
+        description: The overlay network.
+        type: str
+        required: true
+      name:
+        description: The endpoint's name, unique in its network. The default is the sandbox's or container's name, or C(pid-PID).
+        type: str
+      sandbox:
+        description: A network namespace by its name in C(/run/netns).
+        type: str
+      pid:
+        description: A process whose network namespace is the sandbox.
+        type: int
+      container:
+        description: A running container of Docker or Podman on this host, by its name or id.
+        type: str
+      create:
+        description:
+          - Make the namespace O(config[].sandbox) if there is none. The default is V(false), and a sandbox that does not exist
+            is refused.
+        type: bool
+      ip:
+        description: The IPv4 address, in one of the network's subnets.
+        type: str
+      ip6:
+        description: The IPv6 address, in one of the network's subnets of the same segment.
+        type: str
+      mac:
+        description: The MAC address. The default is 02:42 and the IPv4 address.
+        type: str
+      interface:
+        description: The interface's name in the sandbox. The default is the first free one of C(eth0), C(eth1) and so on.
+        type: str
+      default_route:
+        description: Whether the sandbox gets its default route through the gateway bridge. Never in an internal network. The default is V(true).
+        type: bool
+      gwbridge:
+        description: The gateway bridge. The default is V(xh_gwbridge).
+        type: str
+  state:
+    description:
+      - V(merged) adds the listed endpoints and changes what an item says; what it does not say stays as it was recorded.
+      - V(replaced) makes each listed endpoint exactly as declared.
+      - V(overridden) does that and removes all other endpoints that crosshost made.
+      - V(deleted) removes the listed endpoints, or all of them if O(config) is empty.
+      - V(gathered) returns what was recorded, and touches nothing.
+      - V(rendered) returns the commands for a host that has none of it yet, and touches nothing.
+    type: str
+    choices: [merged, replaced, overridden, deleted, gathered, rendered]
+    default: merged
+  networks:
+    description:
+      - The networks, with the options of M(crosshost.network.overlay_network), where they may not have been converged on this
+        host yet. This makes check mode right on a new host; otherwise what is recorded on the host is enough.
+    type: list
+    elements: dict
+  gwbridges:
+    description: The gateway bridges, with the options of M(crosshost.network.gwbridge), likewise.
+    type: list
+    elements: dict
+  data_path_address:
+    description:
+      - The host's own VTEP address for O(networks). It must be an address of the host.
+      - Without it and O(data_path_interface), the address that the host uses towards its first peer.
+    type: str
+  data_path_interface:
+    description: The interface whose first address is the VTEP, instead of O(data_path_address).
+    type: str
+  peers:
+    description: The other hosts of O(networks).
+    type: list
+    elements: dict
+    suboptions:
+      host:
+        description: The host's name, for messages.
+        type: str
+      vtep:
+        description: The host's VTEP address. It is needed; a peer without one is refused.
+        type: str
+      mtu:
+        description: The MTU of the underlay at that host, where it may be smaller than here.
+        type: int
+  data_path_port:
+    description: The UDP port of O(networks), 4789 by default.
+    type: int
+seealso:
+  - module: crosshost.network.overlay_network
+  - module: crosshost.network.gwbridge
+"""
+
+EXAMPLES = r"""
+- name: A sandbox of its own, with IPv4 and IPv6
+  crosshost.network.endpoint:
+    config:
+      - network: web
+        sandbox: shop
+        create: true
+        ip: 10.0.1.11
+        ip6: "fd00:0:1::11"
+
+- name: A running container, in two networks
+  crosshost.network.endpoint:
+    config:
+      - {network: web, container: frontend, ip: 10.0.1.20, interface: web0}
+      - {network: db, container: frontend, ip: 10.0.9.20, interface: db0, default_route: false}
+
+- name: A process, with a MAC address of its own
+  crosshost.network.endpoint:
+    config:
+      - {network: web, pid: 4711, name: probe, ip: 10.0.1.30, mac: "02:00:5e:10:00:30"}
+
+- name: Disconnect one
+  crosshost.network.endpoint:
+    state: deleted
+    config:
+      - {network: web, sandbox: shop}
+"""
+
+RETURN = r"""
+before:
+  description: The declarations that were recorded on the host before.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+after:
+  description: The declarations that hold now; in check mode, those that would.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{network: web, sandbox: shop, ip: 10.0.1.11}]
+commands:
+  description:
+    - The plan, as the iproute2, nft and sysctl lines that an expert would type. Empty when nothing changed.
+    - Beyond 200 rows of one table the rest is counted instead of listed.
+  returned: success
+  type: list
+  elements: str
+  sample: ["ip -n shop addr add 10.0.1.11/24 dev eth0"]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.endpoint import EndpointKind
+from ansible_collections.crosshost.network.plugins.module_utils.module_run import (
+    DATA_PATH_OPTIONS,
+    common_options,
+    run,
+)
+
+ENDPOINT_OPTIONS: dict[str, Any] = {
+    "network": {"type": "str", "required": True},
+    "name": {"type": "str"},
+    "sandbox": {"type": "str"},
+    "pid": {"type": "int"},
+    "container": {"type": "str"},
+    "create": {"type": "bool"},
+    "ip": {"type": "str"},
+    "ip6": {"type": "str"},
+    "mac": {"type": "str"},
+    "interface": {"type": "str"},
+    "default_route": {"type": "bool"},
+    "gwbridge": {"type": "str"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **common_options(ENDPOINT_OPTIONS),
+            "networks": {"type": "list", "elements": "dict"},
+            "gwbridges": {"type": "list", "elements": "dict"},
+            **DATA_PATH_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    defaults = {field: params[field] for field in DATA_PATH_OPTIONS}
+    run(module, lambda: EndpointKind(params["networks"], params["gwbridges"], defaults, module.check_mode))
+
+
+if __name__ == "__main__":
+    main()
