@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from .resources import (
     ZERO_MAC,
@@ -49,17 +49,23 @@ class Op(NamedTuple):
 def plan(observed: State, desired: State) -> list[Op]:
     """The operations that turn ``observed`` into ``desired``: deletes first, dependants before what they depend on; then
     creates and changes, the other way round. What disappears with a deleted link or namespace is not deleted itself."""
-    doomed = {k for k, item in observed.items() if k not in desired or _must_recreate(item, desired[k])}
+    changed = [k for k, item in desired.items() if observed.get(k) != item]
+    doomed: set[Key] = set(observed.keys() - desired.keys())
+    if not changed and not doomed:
+        return []
+    doomed.update(k for k in changed if k in observed and _must_recreate(observed[k], desired[k]))
     doomed |= _flushed_routes(observed, doomed)
     dead = _dead_devices(observed, doomed)
-    going = [observed[k] for k in observed if k in doomed]
+    going = [observed[k] for k in observed if k in doomed] if doomed else []
     deletes = [Op(item, None) for item in going if not _implied(item, observed, doomed, dead)]
     deletes.sort(key=lambda op: _delete_rank(op.subject))
     middle = after_deletes(observed, deletes) if deletes else observed
     middle = _after_moves(middle, desired)
-    writes = [Op(middle.get(k), item) for k, item in desired.items() if middle.get(k) != item]
-    writes.sort(key=_write_rank)
-    return deletes + writes
+    if middle is not observed:
+        changed = [k for k, item in desired.items() if middle.get(k) != item]
+    writes = [(desired[k], Op(middle.get(k), desired[k])) for k in changed]
+    writes.sort(key=lambda pair: _RANKS[type(pair[0])](pair[0]))
+    return deletes + [op for _item, op in writes]
 
 
 def apply_to(state: State, ops: list[Op]) -> State:
@@ -72,6 +78,8 @@ def apply_to(state: State, ops: list[Op]) -> State:
 def after_deletes(state: State, deletes: list[Op]) -> State:
     """The state that is left once these objects are gone, with all that the kernel removes along with them."""
     gone = {key(op.subject) for op in deletes}
+    if not any(isinstance(op.subject, (Netns, Link)) for op in deletes):
+        return {identity: item for identity, item in state.items() if identity not in gone}
     spaces = {op.subject.name for op in deletes if isinstance(op.subject, Netns)}
     dead = _dead_devices(state, gone | _links_of(state, spaces))
     orphans = _orphaned_ports(state, dead)
@@ -110,6 +118,8 @@ def _flushed_routes(observed: State, doomed: set[Key]) -> set[Key]:
     """The IPv4 routes that the kernel flushes along with a device's last IPv4 address: they are deleted by name first, and
     made again afterwards if they are still wanted."""
     losing: dict[tuple[str, str], bool] = {}
+    if not any(identity[0] == "Address" for identity in doomed):
+        return set()
     for identity, item in observed.items():
         if isinstance(item, Address) and ":" not in item.address:
             place = (item.netns, item.dev)
@@ -126,7 +136,9 @@ def _after_moves(state: State, desired: State) -> State:
     moved = {
         (item.netns, item.name)
         for identity, item in desired.items()
-        if isinstance(item, Link) and _master_in(state, identity) not in (None, item.master)
+        if identity[0] == "Link"
+        and isinstance(item, Link)
+        and _master_in(state, identity) not in (None, item.master)
     }
     if not moved:
         return state
@@ -219,30 +231,30 @@ def _delete_rank(item: Resource) -> tuple[int, str, str]:
     return (order, _netns_of(item), "")
 
 
-_LINK_RANK = {"bridge": 0, "vxlan": 1, "veth": 2}
+# Stage, namespace, order within it: each namespace is visited once a stage, which keeps the batches long.
+_Rank = tuple[int, str, int, str]
+_LINK_RANK = {"bridge": (1, 0), "vxlan": (1, 1), "veth": (2, 0)}
 
 
-def _write_rank(op: Op) -> tuple[int, str, int, str]:
-    """Stage, namespace, order within it: each namespace is visited once a stage, which keeps the batches long."""
-    item = op.subject
-    if isinstance(item, Netns):
-        return (0, item.name, 0, "")
-    if isinstance(item, Link):
-        if item.kind == "veth":
-            return (2, item.netns, 0, item.name)
-        return (1, item.netns, _LINK_RANK.get(item.kind, 0), item.name)
-    if isinstance(item, Sysctl):
-        # forwarding last: turning it on drops the routes learned from router advertisements unless accept_ra allows them
-        return (1, item.netns, -1, f"{int(item.name.endswith('forwarding'))} {item.name}")
-    if isinstance(item, Address):
-        return (3, item.netns, 0, item.address)
-    if isinstance(item, Route):
-        # a default route may go through a gateway that only another route makes reachable
-        return (3, item.netns, 2 if item.gateway else 1, item.dst)
-    if isinstance(item, Neighbour):
-        return (3, item.netns, 3, item.dev)
-    if isinstance(item, FdbEntry):
-        return (3, item.netns, 4 if item.mac != ZERO_MAC else 5, item.dev)
-    if isinstance(item, NftChain):
-        return (4, item.netns, 0, item.name)
-    return (5, item.kind, 0, item.name)
+def _rank_link(item: Link) -> _Rank:
+    stage, order = _LINK_RANK.get(item.kind, (1, 0))
+    return (stage, item.netns, order, item.name)
+
+
+def _rank_sysctl(item: Sysctl) -> _Rank:
+    # forwarding last: turning it on drops the routes learned from router advertisements unless accept_ra allows them
+    return (1, item.netns, -1, f"{int(item.name.endswith('forwarding'))} {item.name}")
+
+
+_RANKS: dict[type, Callable[[Any], _Rank]] = {
+    Netns: lambda item: (0, item.name, 0, ""),
+    Link: _rank_link,
+    Sysctl: _rank_sysctl,
+    Address: lambda item: (3, item.netns, 0, item.address),
+    # a default route may go through a gateway that only another route makes reachable
+    Route: lambda item: (3, item.netns, 2 if item.gateway else 1, item.dst),
+    Neighbour: lambda item: (3, item.netns, 3, item.dev),
+    FdbEntry: lambda item: (3, item.netns, 5 if item.mac == ZERO_MAC else 4, item.dev),
+    NftChain: lambda item: (4, item.netns, 0, item.name),
+    Record: lambda item: (5, item.kind, 0, item.name),
+}

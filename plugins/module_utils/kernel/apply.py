@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from typing import Optional
+from typing import Any, Optional
 
 from ..errors import HostError
 from ..plan import Op
@@ -42,17 +43,42 @@ class Executor:
             op for op in ops if op.before is None and isinstance(op.after, Link) and op.after.kind == "vxlan"
         ]
         pending = set(map(id, made))
-        for op in ops:
+        place = 0
+        while place < len(ops):
+            op = ops[place]
             try:
                 if pending and id(op) in pending:
                     # all VXLAN devices first, in one batch: each is made from the host's namespace into its own
                     pending.clear()
                     self._make_tunnels(made)
-                self._one(op)
+                if isinstance(op.subject, (Neighbour, FdbEntry)):
+                    place = self._rows(ops, place)
+                else:
+                    self._one(op)
+                    place += 1
             except OSError as error:
                 raise OpError(op, error.strerror or str(error)) from error
         self._flush()
         self._flush_tables()
+
+    def _rows(self, ops: list[Op], start: int) -> int:
+        """Queue the run of rows of one device, kind and direction that begins at ``start``; the place after it."""
+        first = ops[start].subject
+        assert isinstance(first, (Neighbour, FdbEntry))
+        delete = ops[start].after is None
+        items: list[Any] = []
+        for op in itertools.islice(ops, start, None):
+            item: Any = op.before if delete else op.after
+            if item is None or type(item) is not type(first) or item[:2] != first[:2]:
+                break
+            items.append(item)
+        messages = encode.rows(items, self._index(first.netns, first.dev), delete)
+        if first.netns != self._netns:
+            self._flush()
+            self._netns = first.netns
+        end = start + len(items)
+        self._queue.extend(zip(ops[start:end], messages))
+        return end
 
     def _make_tunnels(self, ops: list[Op]) -> None:
         self._flush()
@@ -94,14 +120,10 @@ class Executor:
 
     def _row(self, op: Op) -> None:
         item = op.subject
-        assert isinstance(item, (Address, Route, Neighbour, FdbEntry))
+        assert isinstance(item, (Address, Route))
         index = self._index(item.netns, item.dev)
         delete = op.after is None
-        if isinstance(item, FdbEntry):
-            message = encode.fdb(item, index, delete)
-        elif isinstance(item, Neighbour):
-            message = encode.neighbour(item, index, delete)
-        elif isinstance(item, Address):
+        if isinstance(item, Address):
             message = encode.address(item, index, delete)
         else:
             message = encode.route(item, index, delete, replace=op.before is not None)

@@ -176,11 +176,29 @@ def made_by_kernel(route: RouteInfo) -> bool:
     return route.protocol == _PROTO_KERNEL
 
 
+# The rows that crosshost writes come back with the MAC first or second, of a known length: these shapes are read in one
+# go, any other by walking its attributes.
+_NEIGH4 = struct.Struct("=BxxxiHBBHH4sHH6s")  # ndmsg, NDA_DST of 4 bytes, NDA_LLADDR
+_NEIGH6 = struct.Struct("=BxxxiHBBHH16sHH6s")
+_FDB4 = struct.Struct("=BxxxiHBBHHxxxxHH6sxxHH4s")  # ndmsg, NDA_LINK_NETNSID, NDA_LLADDR, NDA_DST of 4 bytes
+_DST4, _DST6, _LLADDR, _NETNSID = (8, 1), (20, 1), (10, 2), (8, 10)
+
+
 def neighbours(sock: Socket) -> list[tuple[int, str, str]]:
     """Permanent neighbours of every family as (ifindex, address, MAC)."""
     found = []
     for data in sock.dump(RTM_GETNEIGH, b"\0" * 12, RTM_NEWNEIGH):
-        family, index, state, _flags, _type = _NDMSG.unpack_from(data, 0)
+        family = data[0]
+        shape, dst = (_NEIGH4, _DST4) if family == socket.AF_INET else (_NEIGH6, _DST6)
+        if len(data) >= shape.size:
+            _f, index, state, _flags, _t, size1, type1, address, size2, type2, mac = shape.unpack_from(
+                data, 0
+            )
+            if (size1, type1) == dst and (size2, type2) == _LLADDR:
+                if state & NUD_PERMANENT:
+                    found.append((index, socket.inet_ntop(family, address), mac.hex(":")))
+                continue
+        _f, index, state, _flags, _type = _NDMSG.unpack_from(data, 0)
         if state & NUD_PERMANENT and family in (socket.AF_INET, socket.AF_INET6):
             attrs = attributes(data, 12)
             found.append((index, ip_text(attrs.get(1)), mac_text(attrs.get(2))))
@@ -191,9 +209,24 @@ def fdb(sock: Socket) -> list[tuple[int, str, str]]:
     """Forwarding entries that were put there on purpose, as (ifindex, MAC, destination): permanent rows of VXLAN devices,
     and static rows of bridge ports (destination ""). Learned and local rows are left out."""
     found = []
+    vteps: dict[bytes, str] = {}
     header = _IFINFO.pack(socket.AF_BRIDGE, 0, 0, 0, 0)[:12]
     for data in sock.dump(RTM_GETNEIGH, header, RTM_NEWNEIGH):
-        _family, index, state, flags, _type = _NDMSG.unpack_from(data, 0)
+        if len(data) >= _FDB4.size:
+            _f, index, state, flags, _t, size0, type0, size1, type1, mac, size2, type2, dst = (
+                _FDB4.unpack_from(data, 0)
+            )
+            if (
+                (size0, type0) == _NETNSID
+                and (size1, type1) == _LLADDR
+                and (size2, type2) == _DST4
+                and flags & NTF_SELF
+            ):
+                if state & NUD_PERMANENT:
+                    text = vteps.get(dst) or vteps.setdefault(dst, socket.inet_ntoa(dst))
+                    found.append((index, mac.hex(":"), text))
+                continue
+        _f, index, state, flags, _type = _NDMSG.unpack_from(data, 0)
         attrs = attributes(data, 12)
         if flags & NTF_SELF:
             if state & NUD_PERMANENT and 1 in attrs:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any, Optional
+from collections.abc import Sequence
+from typing import Any, Optional, cast
 
 from ..errors import HostError
-from ..resources import GROUP, Address, FdbEntry, Link, Neighbour, Route
+from ..resources import GROUP, ZERO_MAC, Address, FdbEntry, Link, Neighbour, Route
 from .decode import NTF_SELF, NUD_NOARP, NUD_PERMANENT
 from .netlink import (
+    NLM_APPEND,
     NLM_CREATE,
     NLM_EXCL,
     NLM_REPLACE,
@@ -200,14 +202,27 @@ _MAC = struct.Struct("=HH6sxx")
 _HEAD = struct.Struct("=BxxxiHBB")
 
 
-def neighbour(item: Neighbour, index: int, delete: bool = False) -> Message:
-    mac = _MAC.pack(10, 2, bytes.fromhex(item.mac.replace(":", "")))
-    if ":" in item.address:
-        packed = socket.inet_pton(socket.AF_INET6, item.address)
-        payload = _ROW6.pack(socket.AF_INET6, index, NUD_PERMANENT, 0, 0, 20, 1, packed) + mac
+def rows(items: Sequence[Neighbour] | Sequence[FdbEntry], index: int, delete: bool = False) -> list[Message]:
+    """One message a row of one device. REPLACE, so that a stale or learned row never stands in the way; an all-zero row is
+    appended to the flood list."""
+    if not items:
+        return []
+    if isinstance(items[0], Neighbour):
+        return [
+            _neighbour(item.address, item.mac, index, delete) for item in cast("Sequence[Neighbour]", items)
+        ]
+    return [_fdb(item.mac, item.dst, index, delete) for item in cast("Sequence[FdbEntry]", items)]
+
+
+def _neighbour(address: str, mac: str, index: int, delete: bool) -> Message:
+    packed = _MAC.pack(10, 2, bytes.fromhex(mac.replace(":", "")))
+    if ":" in address:
+        target = socket.inet_pton(socket.AF_INET6, address)
+        payload = _ROW6.pack(socket.AF_INET6, index, NUD_PERMANENT, 0, 0, 20, 1, target) + packed
     else:
-        packed = socket.inet_pton(socket.AF_INET, item.address)
-        payload = _ROW4.pack(socket.AF_INET, index, NUD_PERMANENT, 0, 0, 8, 1, packed) + mac
+        payload = (
+            _ROW4.pack(socket.AF_INET, index, NUD_PERMANENT, 0, 0, 8, 1, socket.inet_aton(address)) + packed
+        )
     return (
         Message(RTM_DELNEIGH, 0, payload)
         if delete
@@ -215,18 +230,18 @@ def neighbour(item: Neighbour, index: int, delete: bool = False) -> Message:
     )
 
 
-def fdb(item: FdbEntry, index: int, delete: bool = False) -> Message:
-    """REPLACE, so that a stale or learned row never stands in the way; an all-zero row is appended to the flood list."""
-    mac = _MAC.pack(10, 2, bytes.fromhex(item.mac.replace(":", "")))
-    if not item.dst:
-        payload = _HEAD.pack(socket.AF_BRIDGE, index, NUD_NOARP, _NTF_MASTER, 0) + mac
-    elif ":" in item.dst:
-        packed = socket.inet_pton(socket.AF_INET6, item.dst)
-        payload = _ROW6.pack(socket.AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0, 20, 1, packed) + mac
+def _fdb(mac: str, dst: str, index: int, delete: bool) -> Message:
+    packed = _MAC.pack(10, 2, bytes.fromhex(mac.replace(":", "")))
+    if not dst:
+        payload = _HEAD.pack(socket.AF_BRIDGE, index, NUD_NOARP, _NTF_MASTER, 0) + packed
+    elif ":" in dst:
+        target = socket.inet_pton(socket.AF_INET6, dst)
+        payload = _ROW6.pack(socket.AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0, 20, 1, target) + packed
     else:
-        packed = socket.inet_pton(socket.AF_INET, item.dst)
-        payload = _ROW4.pack(socket.AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0, 8, 1, packed) + mac
+        payload = (
+            _ROW4.pack(socket.AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0, 8, 1, socket.inet_aton(dst))
+            + packed
+        )
     if delete:
         return Message(RTM_DELNEIGH, 0, payload)
-    flags = NLM_CREATE | (0x800 if item.mac == "00:00:00:00:00:00" else NLM_REPLACE)
-    return Message(RTM_NEWNEIGH, flags, payload)
+    return Message(RTM_NEWNEIGH, NLM_CREATE | (NLM_APPEND if mac == ZERO_MAC else NLM_REPLACE), payload)

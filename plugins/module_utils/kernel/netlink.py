@@ -18,7 +18,7 @@ from typing import NamedTuple, Optional
 
 from . import netns as _netns
 
-NLM_REQUEST, NLM_ACK, NLM_REPLACE, NLM_EXCL, NLM_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
+NLM_REQUEST, NLM_ACK, NLM_REPLACE, NLM_EXCL, NLM_CREATE, NLM_APPEND = 0x1, 0x4, 0x100, 0x200, 0x400, 0x800
 NLM_DUMP = 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
@@ -31,6 +31,7 @@ _HEADER = struct.Struct("=IHHII")
 _ATTR = struct.Struct("=HH")
 _CHUNK = 400  # messages a send: a chunk stays under the default socket buffer of 208 KiB
 _ACK_TLVS, _CAPPED, _MSG = 0x200, 0x100, 1
+_DUMP_INTERRUPTED, _DUMP_ATTEMPTS = 0x10, 5
 
 Attributes = dict[int, memoryview]
 
@@ -94,23 +95,35 @@ class Socket:
         self._sock.close()
 
     def dump(self, kind: int, header: bytes, reply: int) -> list[memoryview]:
-        """All answers to a dump request, each from its family header on."""
+        """All answers to a dump request, each from its family header on. A dump that the kernel calls inconsistent, because
+        something changed meanwhile, is made again."""
+        for _attempt in range(_DUMP_ATTEMPTS):
+            found, whole = self._dump_once(kind, header, reply)
+            if whole:
+                break
+        return found
+
+    def _dump_once(self, kind: int, header: bytes, reply: int) -> tuple[list[memoryview], bool]:
         self._seq += 1
+        wanted = self._seq
         size = 16 + len(header)
-        self._sock.send(_HEADER.pack(size, kind, NLM_REQUEST | NLM_DUMP, self._seq, 0) + header)
+        self._sock.send(_HEADER.pack(size, kind, NLM_REQUEST | NLM_DUMP, wanted, 0) + header)
         found: list[memoryview] = []
+        whole = True
+        unpack = _HEADER.unpack_from
         while True:
-            data = memoryview(self._sock.recv(1 << 18))
-            offset = 0
-            while offset + 16 <= len(data):
-                length, answer, _flags, seq, _pid = _HEADER.unpack_from(data, offset)
-                if seq == self._seq:
-                    if answer == NLMSG_DONE:
-                        return found
-                    if answer == NLMSG_ERROR:
-                        raise self._error(data[offset : offset + length], 0)
+            data = memoryview(self._sock.recv(1 << 16))
+            offset, end = 0, len(data)
+            while offset + 16 <= end:
+                length, answer, flags, seq, _pid = unpack(data, offset)
+                if seq == wanted:
+                    whole = whole and not flags & _DUMP_INTERRUPTED
                     if answer == reply:
                         found.append(data[offset + 16 : offset + length])
+                    elif answer == NLMSG_DONE:
+                        return found, whole
+                    elif answer == NLMSG_ERROR:
+                        raise self._error(data[offset : offset + length], 0)
                 offset += (length + 3) & ~3
 
     def ask(self, kind: int, payload: bytes, reply: int) -> memoryview:
