@@ -21,6 +21,7 @@ from .kernel.apply import Executor, OpError
 from .kernel.session import Session
 from .plan import Op, plan
 from .resources import Record, State, key, state_of
+from .spec import fields
 
 STATES = ("merged", "replaced", "overridden", "deleted", "gathered", "rendered")
 Item = dict[str, Any]
@@ -143,16 +144,10 @@ def _converge(
 
 
 def _given(item: Mapping[str, Any]) -> Item:
-    """The item without the options that were not given; Ansible passes them as None."""
     if not isinstance(item, Mapping):
         raise SpecError("config", "item", item, "give a mapping")
-    return {str(field): _strip(value) for field, value in item.items() if value is not None}
-
-
-def _strip(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(field): _strip(one) for field, one in value.items() if one is not None}
-    return [_strip(one) for one in value] if isinstance(value, (list, tuple)) else value
+    found: Item = fields.given(item)
+    return found
 
 
 def _refuse_doubles(kind: Kind, names: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ class OverlayKind:
     name = NAME
 
     def __init__(self, defaults: Mapping[str, Any]) -> None:
-        self._defaults = {field: value for field, value in defaults.items() if value is not None}
+        self._defaults: dict[str, Any] = fields.given(defaults)
         self._parsed: dict[str, overlay.Overlay] = {}
 
     def key(self, item: Mapping[str, Any]) -> str:

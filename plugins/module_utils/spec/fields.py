@@ -156,6 +156,13 @@ def sequence(obj: str, field: str, value: Any) -> list[Any]:
     return list(value)
 
 
+def given(value: Any) -> Any:
+    """A declaration without the options that were not given, which Ansible passes as None; names become plain strings."""
+    if isinstance(value, Mapping):
+        return {str(field): given(one) for field, one in value.items() if one is not None}
+    return [given(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
 def known_only(obj: str, item: Mapping[str, Any], allowed: Sequence[str]) -> None:
     """Refuse a misspelt option: one that is silently ignored is worse than an error."""
     for field in item:

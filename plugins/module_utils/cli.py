@@ -1,0 +1,107 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's own command ``crosshost``: the engine without Ansible, to look and to bring back what was applied.
+
+It is installed by the module host_restore, and run at boot by the unit crosshost-restore.service.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Optional
+
+from . import info, record
+from .converge import converge
+from .errors import CrosshostError
+from .kinds.endpoint import EndpointKind
+from .kinds.gwbridge import GwbridgeKind
+from .kinds.overlay import OverlayKind
+
+_RETRY = 2.0  # seconds between attempts: at boot the data-path address may come late
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command; 0 when all is as recorded, 1 when not, 2 for a wrong command line."""
+    parser = argparse.ArgumentParser(
+        prog="crosshost", description="Networks across hosts, as recorded on this one."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    status = commands.add_parser(
+        "status", help="show what there is, and where it differs from what was recorded"
+    )
+    status.add_argument("--json", action="store_true", help="print all facts as JSON")
+    restore = commands.add_parser("restore", help="make what was recorded, as after a reboot")
+    restore.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="try again this long")
+    args = parser.parse_args(argv)
+    try:
+        if args.command == "status":
+            return show(args.json)
+        return restore_all(args.wait)
+    except CrosshostError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def show(as_json: bool) -> int:
+    """Print the state of this host; 1 if it has drifted."""
+    found = info.gather(list(info.KINDS))
+    if as_json:
+        print(json.dumps(found, indent=2, sort_keys=True))
+        return int(found["drifted"])
+    for network in found["overlay_networks"]:
+        size = f"{network['fdb_rows']} FDB rows, {network['neighbours']} neighbours"
+        print(
+            f"network  {network['name']:<20} {_presence(network)}  {' '.join(network['addresses'])}  {size}"
+        )
+    for bridge in found["gwbridges"]:
+        print(f"gwbridge {bridge['name']:<20} {_presence(bridge)}  {' '.join(bridge['addresses'])}")
+    for end in found["endpoints"]:
+        print(
+            f"endpoint {end['id']:<20} {_presence(end)}  {end['interface'] or '-'}  {' '.join(end['addresses'])}"
+        )
+    for lines in found["drift"].values():
+        for line in lines:
+            print(f"drift    {line}")
+    for reason in found["errors"].values():
+        print(f"error    {reason}")
+    return int(found["drifted"])
+
+
+def _presence(fact: dict[str, Any]) -> str:
+    return "up     " if fact["present"] else "missing"
+
+
+def restore_all(wait: float) -> int:
+    """Converge what was recorded, networks first; try again until ``wait`` seconds are over. 1 if something failed."""
+    deadline = time.monotonic() + wait
+    while True:
+        failures = _restore_once()
+        if not failures or time.monotonic() >= deadline:
+            break
+        time.sleep(_RETRY)
+    for line in failures:
+        print(line, file=sys.stderr)
+    return int(bool(failures))
+
+
+def _restore_once() -> list[str]:
+    failures: list[str] = []
+    for kind in (OverlayKind({}), GwbridgeKind()):
+        recorded = record.load(kind.name)
+        try:
+            if recorded:
+                converge(kind, recorded, "replaced")
+        except CrosshostError as error:
+            failures.append(str(error))
+    # one by one: a container that has not started yet must not keep the other sandboxes waiting
+    for item in record.load("endpoint"):
+        try:
+            converge(EndpointKind(), [item], "replaced")
+        except CrosshostError as error:
+            failures.append(str(error))
+    return failures
