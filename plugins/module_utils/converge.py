@@ -20,7 +20,7 @@ from .errors import ApplyError, CrosshostError, HostError, SpecError
 from .kernel.apply import Executor, OpError
 from .kernel.session import Session
 from .plan import Op, plan
-from .resources import Record, State, key, state_of
+from .resources import FdbEntry, Link, Record, State, key, state_of
 from .spec import fields
 
 STATES = ("merged", "replaced", "overridden", "deleted", "gathered", "rendered")
@@ -120,7 +120,8 @@ def _converge(
         return Outcome(False, recorded, recorded, [], {"before": "", "after": ""})
     if state == "rendered":
         kind.check(items)
-        ops = plan({}, _with_records(kind, kind.desired(session, names), items, names))
+        whole = _without_ports(kind.desired(session, names))
+        ops = plan({}, _with_records(kind, whole, items, names))
         return Outcome(False, [], items, render.commands(ops), {"before": "", "after": ""})
     after, scope = _target(kind, recorded, items, names, state, session)
     kind.check(after)
@@ -141,6 +142,21 @@ def _converge(
             _apply(kind, session, kernel_ops, scope, observed, desired)
         record.save(kind.name, after)
     return outcome
+
+
+def _without_ports(state: State) -> State:
+    """The state without ports of other objects' pairs, of which it holds only the outer ends: nothing to make anew."""
+    ports = {
+        (item.netns, item.name)
+        for item in state.values()
+        if isinstance(item, Link) and item.kind == "veth" and item.peer is None
+    }
+    return {
+        k: item
+        for k, item in state.items()
+        if not (isinstance(item, Link) and (item.netns, item.name) in ports)
+        and not (isinstance(item, FdbEntry) and (item.netns, item.dev) in ports)
+    }
 
 
 def _given(item: Mapping[str, Any]) -> Item:

@@ -242,6 +242,8 @@ def _rank_link(item: Link) -> _Rank:
 
 
 def _rank_sysctl(item: Sysctl) -> _Rank:
+    if item.name.endswith(".disable_ipv6"):
+        return (3, item.netns, -1, item.name)  # of a device that this plan may make
     # forwarding last: turning it on drops the routes learned from router advertisements unless accept_ra allows them
     return (1, item.netns, -1, f"{int(item.name.endswith('forwarding'))} {item.name}")
 

@@ -95,6 +95,8 @@ def _op(op: Op) -> list[str]:
         return _nft(op)
     if isinstance(item, Sysctl):
         text = f"sysctl -w {item.name}={item.value}"
+        if "/" in item.netns:
+            return [f"nsenter --net={item.netns} {text}"]
         return [f"ip netns exec {item.netns} {text}" if item.netns else text]
     if isinstance(item, (Address, Route, Neighbour, FdbEntry)):
         return [_row(op, item)]

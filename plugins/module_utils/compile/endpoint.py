@@ -9,7 +9,19 @@ import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..resources import HOST, Address, Attrs, FdbEntry, Link, Peer, Resource, Route, mark_of, netns_name
+from ..resources import (
+    HOST,
+    Address,
+    Attrs,
+    FdbEntry,
+    Link,
+    Peer,
+    Resource,
+    Route,
+    Sysctl,
+    mark_of,
+    netns_name,
+)
 from ..spec import fields
 from ..spec.endpoint import GATEWAY_INTERFACE, Endpoint
 from ..spec.gwbridge import Gwbridge, member
@@ -61,6 +73,8 @@ def compile_endpoint(
         peer=Peer(netns, interface, endpoint.mac, mtu),
     )
     yield FdbEntry(outer, port, endpoint.mac)
+    if endpoint.ip6:
+        yield _speaks_ipv6(netns, interface)
     for text in filter(None, (endpoint.ip, endpoint.ip6)):
         packed = fields.pack(text)
         assert packed is not None
@@ -86,7 +100,14 @@ def compile_leg(bridge: Gwbridge, leg: Leg) -> Iterator[Resource]:
         port=port_flags(bridge),
         peer=peer,
     )
+    if any(subnet.version == 6 for subnet in bridge.subnets):
+        yield _speaks_ipv6(leg.netns, GATEWAY_INTERFACE)
     for subnet in bridge.subnets:
         yield Address(leg.netns, GATEWAY_INTERFACE, member(subnet, leg.offset), subnet.prefixlen)
         default = "0.0.0.0/0" if subnet.version == 4 else "::/0"
         yield Route(leg.netns, default, GATEWAY_INTERFACE, subnet.gateway)
+
+
+def _speaks_ipv6(netns: str, interface: str) -> Sysctl:
+    """Docker turns IPv6 off in a container that has no IPv6 network of Docker's."""
+    return Sysctl(netns, f"net.ipv6.conf.{interface.replace('.', '/')}.disable_ipv6", "0")

@@ -25,6 +25,7 @@ from ..resources import (
 from ..spec.overlay import Overlay
 from ..spec.subnets import Subnet
 
+FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 BRIDGE_ATTRS: Attrs = (("default_pvid", 0), ("mcast_snooping", 0))
 
 
@@ -59,9 +60,9 @@ def settings(overlay: Overlay) -> list[Sysctl]:
     versions = [subnet.version for subnet in overlay.subnets]
     found = []
     if versions.count(4) > 1:
-        found.append(Sysctl(netns, "net.ipv4.ip_forward", "1"))
+        found.append(Sysctl(netns, FORWARDING[0], "1"))
     if versions.count(6) > 1:
-        found.append(Sysctl(netns, "net.ipv6.conf.all.forwarding", "1"))
+        found.append(Sysctl(netns, FORWARDING[1], "1"))
     return found
 
 
@@ -130,6 +131,7 @@ def subnets_of(overlays: list[Overlay]) -> list[tuple[str, Subnet]]:
 
 __all__ = [
     "BRIDGE_ATTRS",
+    "FORWARDING",
     "HOST",
     "bridge_mac",
     "bridge_name",

@@ -177,6 +177,10 @@ class Executor:
 
     def _create(self, op: Op, link: Link) -> None:
         fd = -1
+        if link.kind == "veth" and link.peer is None:
+            raise HostError(
+                f"link {link.name}: the sandbox of its other end is gone; converge the endpoint again"
+            )
         if link.peer is not None:
             self._flush()
             fd = os.open(_netns.path_of(link.peer.netns), os.O_RDONLY | os.O_CLOEXEC)

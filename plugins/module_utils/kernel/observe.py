@@ -46,14 +46,16 @@ def overlay_names(session: Session) -> list[str]:
 def overlays(session: Session, names: Iterable[str], settings: Iterable[Sysctl] = ()) -> State:
     """The resources of these overlay networks; a namespace that is not ours is left out (see :mod:`.collisions`)."""
     items: list[Resource] = []
+    ours: set[str] = set()
     for name in names:
         netns = netns_name(name)
         view = session.view(netns)
         if view is None or view.mark != mark_of(name):
             continue
+        ours.add(netns)
         items.append(Netns(netns, view.mark))
         items.extend(_network(session, view))
-    items.extend(sysctls(session, settings))
+    items.extend(sysctls(session, [wanted for wanted in settings if wanted.netns in ours]))
     return state_of(items)
 
 

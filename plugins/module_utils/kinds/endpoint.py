@@ -18,11 +18,24 @@ from ..kernel import netns as _netns
 from ..kernel.session import Session
 from ..kernel.underlay import Finder
 from ..plan import Op
-from ..resources import HOST, OWNER, Link, Netns, Resource, Route, State, mark_of, netns_name, state_of
+from ..resources import (
+    HOST,
+    OWNER,
+    Link,
+    Netns,
+    Resource,
+    Route,
+    State,
+    Sysctl,
+    mark_of,
+    netns_name,
+    state_of,
+)
 from ..spec import endpoint, gwbridge, overlay
 from ..spec.endpoint import GATEWAY_INTERFACE, Endpoint
 from .overlay import NAME as OVERLAYS
 from .overlay import OverlayKind
+from .places import known_path
 
 NAME = "endpoint"
 
@@ -108,7 +121,9 @@ class EndpointKind:
         spaces |= {link.peer.netns for link in desired.values() if isinstance(link, Link) and link.peer}
         named = {one.sandbox for one in self._parsed.values()}
         own = [name for name in observe.sandbox_names(session) if name in places or name not in named]
-        return observe.endpoints(session, spaces - {HOST}, wanted, own)
+        settings = [item for item in desired.values() if isinstance(item, Sysctl)]
+        found = observe.endpoints(session, spaces - {HOST}, wanted, own)
+        return {**found, **state_of(observe.sysctls(session, settings))}
 
     def guard(self, session: Session, ops: Sequence[Op]) -> None:
         collisions.refuse_taken_names(session, ops)
@@ -223,17 +238,6 @@ def _is_foreign(session: Session, netns: str) -> bool:
     """True for a namespace that exists and that crosshost did not make."""
     view = session.view(netns)
     return view is not None and not view.mark.startswith(f"{OWNER}:")
-
-
-def known_path(item: Mapping[str, Any]) -> str:
-    """Where a recorded endpoint's sandbox is; "" when it is gone, and its end of the pair with it."""
-    at = endpoint.where(item)
-    if at.sandbox:
-        return at.sandbox
-    try:
-        return containers.namespace_of(NAME, at.pid or containers.pid_of(NAME, at.container))
-    except HostError:
-        return ""
 
 
 def _refuse_other_default(session: Session, item: Route) -> None:

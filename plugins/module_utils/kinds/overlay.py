@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
-from ..compile.overlay import compile_overlay
+from ..compile.overlay import FORWARDING, compile_overlay
 from ..kernel import collisions, observe
 from ..kernel.session import Session
 from ..kernel.underlay import Finder, Underlay
 from ..plan import Op
-from ..resources import Link, Netns, Resource, State, Sysctl, netns_name, state_of
+from ..resources import FdbEntry, Link, Netns, Resource, State, Sysctl, netns_name, state_of
 from ..spec import fields, overlay
 from .merging import merge_lists
+from .places import sandboxes
 
 NAME = "overlay_network"
 
@@ -65,14 +66,21 @@ class OverlayKind:
             parsed = self._parsed[name]
             below: Underlay = finder.resolve(parsed)
             found.extend(compile_overlay(parsed, below.vtep, below.dev, below.mtu))
-        return state_of(found)
+        state = state_of(found)
+        return {**state, **_ports(session, names, state)}
 
     def observed(self, session: Session, names: Sequence[str], desired: State) -> State:
         settings = [item for item in desired.values() if isinstance(item, Sysctl)]
-        state = observe.overlays(session, names, settings)
-        # an endpoint's pair lives in its network's namespace and dies with it
         doomed = [name for name in names if ("Netns", netns_name(name)) not in desired]
-        return {**state, **_joined(session, doomed)} if doomed else state
+        # they go with the namespace, and have to be known to come back if its deletion is refused
+        settings += [Sysctl(netns_name(name), one, "") for name in doomed for one in FORWARDING]
+        state = observe.overlays(session, names, settings)
+        state.update(_ports(session, [name for name in names if name not in doomed]))
+        if doomed:
+            # an endpoint's pair lives in its network's namespace and dies with it, with all that is inside
+            spaces = {netns_name(name) for name in doomed}
+            state.update(observe.endpoints(session, sandboxes(), lambda link: link.netns in spaces))
+        return state
 
     def guard(self, session: Session, ops: Sequence[Op]) -> None:
         collisions.refuse_taken_namespaces(session, ops)
@@ -88,6 +96,20 @@ class OverlayKind:
         return [(one.obj, subnet) for one in chosen for subnet in one.subnets]
 
 
-def _joined(session: Session, names: Sequence[str]) -> State:
-    outer = [netns_name(name) for name in names]
-    return state_of(pair.outer for pair in observe.pairs(session, outer, []))
+def _ports(session: Session, names: Sequence[str], desired: Optional[State] = None) -> State:
+    """The endpoints' ports of these networks, with their static rows. They are the endpoints' own and only ride along: a
+    bridge that goes lets go of its ports, and an undo has to put them back. With ``desired``: as they will be then."""
+    ports: dict[tuple[str, str], Link] = {}
+    for pair in observe.pairs(session, map(netns_name, names), []):
+        port = pair.outer
+        if desired is not None and ("Link", port.netns, port.master) not in desired:
+            port = port._replace(master="", port=())
+        ports[(port.netns, port.name)] = port
+    found: list[Resource] = list(ports.values())
+    for netns in {netns for netns, _name in ports}:
+        view = session.view(netns)
+        for index, mac, dst in view.fdb() if view else ():
+            port_ = ports.get((netns, view.name_of(index))) if view and not dst else None
+            if port_ is not None and port_.master:
+                found.append(FdbEntry(netns, port_.name, mac))
+    return state_of(found)
