@@ -18,6 +18,8 @@ description:
   - When an endpoint goes, its pair goes; the sandbox's leg and the sandbox itself, if crosshost made it, go with the last.
 extends_documentation_fragment:
   - crosshost.network.attributes
+  - crosshost.network.converging
+  - crosshost.network.converging.data_path
 requirements:
   - pyroute2 (Debian's python3-pyroute2 will do)
 options:
@@ -65,17 +67,6 @@ options:
       gwbridge:
         description: The gateway bridge. The default is V(xh_gwbridge).
         type: str
-  state:
-    description:
-      - V(merged) adds the listed endpoints and changes what an item says; what it does not say stays as it was recorded.
-      - V(replaced) makes each listed endpoint exactly as declared.
-      - V(overridden) does that and removes all other endpoints that crosshost made.
-      - V(deleted) removes the listed endpoints, or all of them if O(config) is empty.
-      - V(gathered) returns what was recorded, and touches nothing.
-      - V(rendered) returns the commands for a host that has none of it yet, and touches nothing.
-    type: str
-    choices: [merged, replaced, overridden, deleted, gathered, rendered]
-    default: merged
   networks:
     description:
       - The networks, with the options of M(crosshost.network.overlay_network), where they may not have been converged on this
@@ -86,31 +77,6 @@ options:
     description: The gateway bridges, with the options of M(crosshost.network.gwbridge), likewise.
     type: list
     elements: dict
-  data_path_address:
-    description:
-      - The host's own VTEP address for O(networks). It must be an address of the host.
-      - Without it and O(data_path_interface), the address that the host uses towards its first peer.
-    type: str
-  data_path_interface:
-    description: The interface whose first address is the VTEP, instead of O(data_path_address).
-    type: str
-  peers:
-    description: The other hosts of O(networks).
-    type: list
-    elements: dict
-    suboptions:
-      host:
-        description: The host's name, for messages.
-        type: str
-      vtep:
-        description: The host's VTEP address. It is needed; a peer without one is refused.
-        type: str
-      mtu:
-        description: The MTU of the underlay at that host, where it may be smaller than here.
-        type: int
-  data_path_port:
-    description: The UDP port of O(networks), 4789 by default.
-    type: int
 seealso:
   - module: crosshost.network.overlay_network
   - module: crosshost.network.gwbridge

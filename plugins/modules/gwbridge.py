@@ -22,6 +22,7 @@ description:
   - The bridge is changed in place; sandboxes stay attached. A bridge that dockerd or anybody else made is never touched.
 extends_documentation_fragment:
   - crosshost.network.attributes
+  - crosshost.network.converging
 requirements:
   - pyroute2 (Debian's python3-pyroute2 will do)
   - nft (package nftables)
@@ -55,17 +56,6 @@ options:
       mtu:
         description: The MTU of the bridge and of the sandboxes' legs. The default is 1500.
         type: int
-  state:
-    description:
-      - V(merged) adds the listed bridges and changes what an item says; what it does not say stays as it was recorded.
-      - V(replaced) makes each listed bridge exactly as declared.
-      - V(overridden) does that and removes all other bridges that crosshost made.
-      - V(deleted) removes the listed bridges, or all of them if O(config) is empty.
-      - V(gathered) returns what was recorded, and touches nothing.
-      - V(rendered) returns the commands for a host that has none of it yet, and touches nothing.
-    type: str
-    choices: [merged, replaced, overridden, deleted, gathered, rendered]
-    default: merged
 seealso:
   - module: crosshost.network.endpoint
 """

@@ -20,6 +20,8 @@ description:
     the same port, a subnet that the host routes elsewhere) is refused before anything is touched.
 extends_documentation_fragment:
   - crosshost.network.attributes
+  - crosshost.network.converging
+  - crosshost.network.converging.data_path
 requirements:
   - pyroute2 (Debian's python3-pyroute2 will do)
 options:
@@ -136,42 +138,6 @@ options:
       labels:
         description: Names with values, kept with the network.
         type: dict
-  state:
-    description:
-      - V(merged) adds the listed networks and changes what an item says; what it does not say stays as it was recorded.
-      - V(replaced) makes each listed network exactly as declared.
-      - V(overridden) does that and removes all other networks that crosshost made.
-      - V(deleted) removes the listed networks, or all of them if O(config) is empty.
-      - V(gathered) returns what was recorded, and touches nothing.
-      - V(rendered) returns the commands for a host that has none of it yet, and touches nothing.
-    type: str
-    choices: [merged, replaced, overridden, deleted, gathered, rendered]
-    default: merged
-  data_path_address:
-    description:
-      - The host's own VTEP address for all networks that do not say otherwise. It must be an address of the host.
-      - Without it and O(data_path_interface), the address that the host uses towards its first peer.
-    type: str
-  data_path_interface:
-    description: The interface whose first address is the VTEP, instead of O(data_path_address).
-    type: str
-  peers:
-    description: The other hosts of all networks that do not say otherwise.
-    type: list
-    elements: dict
-    suboptions:
-      host:
-        description: The host's name, for messages.
-        type: str
-      vtep:
-        description: The host's VTEP address. It is needed; a peer without one is refused.
-        type: str
-      mtu:
-        description: The MTU of the underlay at that host, where it may be smaller than here.
-        type: int
-  data_path_port:
-    description: The UDP port of all networks that do not say otherwise, 4789 by default.
-    type: int
 seealso:
   - module: crosshost.network.endpoint
   - module: crosshost.network.gwbridge
