@@ -20,6 +20,8 @@ description:
     O(config[].subnet6)). Where the host uses IPv6 router advertisements, C(accept_ra) is set to 2 first, so that it keeps
     the routes that it learned from them.
   - The bridge is changed in place; sandboxes stay attached. A bridge that dockerd or anybody else made is never touched.
+  - With O(state=deleted) a bridge that sandboxes use is refused. With O(state=overridden) the legs of a bridge that is not
+    listed any more go with it, and the next M(crosshost.network.endpoint) task joins the sandboxes to the listed one.
 extends_documentation_fragment:
   - crosshost.network.attributes
   - crosshost.network.converging
@@ -130,7 +132,7 @@ BRIDGE_OPTIONS: dict[str, Any] = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=common_options(BRIDGE_OPTIONS), supports_check_mode=True)
-    run(module, GwbridgeKind)
+    run(module, lambda: GwbridgeKind(with_legs=module.params["state"] == "overridden"))
 
 
 if __name__ == "__main__":

@@ -176,7 +176,8 @@ class EndpointKind:
             if info.alias == alias and info.name not in used:
                 used.add(info.name)
                 return info.name
-            if not info.owned or info.alias != alias:
+            # half made by a run that was killed, it has no alias yet: this run makes it anew
+            if not info.owned or info.alias not in ("", alias):
                 others.add(info.name)
         number = 0
         while f"eth{number}" in used | others:

@@ -18,17 +18,20 @@ from ..plan import Op
 from ..resources import HOST, Link, Resource, State, Sysctl, state_of
 from ..spec import gwbridge, overlay
 from ..spec.subnets import refuse_overlaps
+from .places import sandboxes
 
 NAME = "gwbridge"
 _DOCKERS = re.compile(r"docker(0|_gwbridge)\Z|br-[0-9a-f]{12}\Z")
 
 
 class GwbridgeKind:
-    """Gateway bridges in the host's own namespace."""
+    """Gateway bridges in the host's own namespace. ``with_legs``: a bridge that goes takes the sandboxes' legs with it, as
+    when another one is declared in its place; otherwise it does not go while there are any."""
 
     name = NAME
 
-    def __init__(self) -> None:
+    def __init__(self, with_legs: bool = False) -> None:
+        self._with_legs = with_legs
         self._parsed: dict[str, gwbridge.Gwbridge] = {}
 
     def key(self, item: Mapping[str, Any]) -> str:
@@ -71,9 +74,16 @@ class GwbridgeKind:
 
     def observed(self, session: Session, names: Sequence[str], desired: State) -> State:
         found: list[Resource] = []
+        doomed = {name for name in names if ("Link", HOST, name) not in desired}
         for name in names:
             found.extend(observe.bridge(session, name))
-            found.extend(_ports(session, name))
+            if name not in doomed:
+                found.extend(_ports(session, name))
+        if doomed:
+            legs = observe.endpoints(
+                session, sandboxes(), lambda link: link.netns == HOST and link.master in doomed
+            )
+            found.extend(legs.values())
         ours = {chain for name in names for chain in chain_names(name)}
         found.extend(chain for chain in nft.chains(HOST, "inet") if ("inet", chain.name) in ours)
         found.extend(
@@ -85,7 +95,7 @@ class GwbridgeKind:
         for op in ops:
             if isinstance(op.subject, Link):
                 _refuse_dockers(session, op)
-                _refuse_occupied(session, op)
+                _refuse_occupied(session, op, self._with_legs)
         collisions.refuse_taken_names(session, ops)
         subnets = [(bridge.obj, subnet) for bridge in self._parsed.values() for subnet in bridge.subnets]
         collisions.refuse_routed_subnets(session, subnets, own=list(self._parsed))
@@ -105,7 +115,7 @@ def _keep_router_advertisements(session: Session) -> list[Sysctl]:
     names = [
         f"net.ipv6.conf.{link.name.replace('.', '/')}.accept_ra"
         for link in session.host.links
-        if not link.owned
+        if not link.owned and link.name != "lo"
     ]
     return [Sysctl(HOST, name, "2") for name in names if sysctl.read(HOST, name) == "1"]
 
@@ -120,12 +130,14 @@ def _refuse_dockers(session: Session, op: Op) -> None:
         )
 
 
-def _refuse_occupied(session: Session, op: Op) -> None:
-    """A bridge does not go while sandboxes hang on it."""
-    if op.after is not None or not isinstance(op.before, Link):
+def _refuse_occupied(session: Session, op: Op, with_legs: bool) -> None:
+    """A bridge does not go while sandboxes hang on it; never while something does that crosshost did not make."""
+    if op.after is not None or not isinstance(op.before, Link) or op.before.kind != "bridge":
         return
     bridge = session.host.by_name.get(op.before.name)
     ports = [link for link in session.host.links if bridge is not None and link.master == bridge.ifindex]
+    if with_legs:
+        ports = [link for link in ports if not link.owned]
     if ports:
         known = [link.alias.rpartition("/")[2].partition("@")[0] or link.name for link in ports]
         remedy = f"sandboxes use it ({', '.join(known[:5])}{', ...' if len(known) > 5 else ''}); delete their endpoints first"
