@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Optional, Protocol
 
 from . import record, render
 from .errors import ApplyError, CrosshostError, HostError, SpecError
+from .kernel import netns
 from .kernel.apply import Executor, OpError
 from .kernel.session import Session
 from .plan import Op, plan
@@ -91,6 +92,9 @@ def converge(
         raise SpecError(kind.name, "config", config, f"state {state} needs at least one item")
     need_root()
     with record.locked(), Session() as session, _no_collection():
+        if not check and state not in ("gathered", "rendered"):
+            netns.sweep()
+            record.sweep()
         return _converge(kind, items, names, state, check, session)
 
 
@@ -140,7 +144,13 @@ def _converge(
         kernel_ops = [op for op in ops if not isinstance(op.subject, Record)]
         if kernel_ops:
             _apply(kind, session, kernel_ops, scope, observed, desired)
-        record.save(kind.name, after)
+        try:
+            record.save(kind.name, after)
+        except OSError as error:
+            reason = f"{record.STATE_DIR}: the record cannot be saved ({error.strerror}); mend that, then run again"
+            found = kind.observed(session, scope, desired)
+            undone = _undo(kind, session, scope, found, observed, desired)
+            raise ApplyError(f"{kind.name}: {reason}; {undone}") from None
     return outcome
 
 
@@ -203,9 +213,13 @@ def _with_records(kind: Kind, state: State, items: Iterable[Item], names: Iterab
 
 
 def _diff(ops: Sequence[Op]) -> dict[str, str]:
+    """The two sides of what changes: of an object that is changed in place, only the lines that differ."""
+    before = render.listing(op.before for op in ops if op.before is not None).splitlines(keepends=True)
+    after = render.listing(op.after for op in ops if op.after is not None).splitlines(keepends=True)
+    both = set(before) & set(after)
     return {
-        "before": render.listing(op.before for op in ops if op.before is not None),
-        "after": render.listing(op.after for op in ops if op.after is not None),
+        "before": "".join(line for line in before if line not in both),
+        "after": "".join(line for line in after if line not in both),
     }
 
 

@@ -6,8 +6,16 @@
 from __future__ import annotations
 
 
+def _printable(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+
+
 class CrosshostError(Exception):
-    """Base of every error that ends a run with one line instead of a traceback."""
+    """Base of every error that ends a run with one line instead of a traceback. What a terminal would not print as it
+    is (line breaks, control characters in a declared value) is shown escaped."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(map(_printable, message)))
 
 
 class SpecError(CrosshostError):

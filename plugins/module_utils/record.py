@@ -52,6 +52,14 @@ def save(kind: str, config: list[dict[str, Any]]) -> None:
     os.replace(part, path)
 
 
+def sweep() -> None:
+    """Remove what a run that was killed while saving left. Call it with the host's lock held."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(STATE_DIR):
+            if name.endswith(".json.part"):
+                os.unlink(f"{STATE_DIR}/{name}")
+
+
 def _compact(config: list[dict[str, Any]]) -> dict[str, Any]:
     """A thousand networks have the same thousand peers: each list of peers is kept once."""
     lists: dict[str, int] = {}

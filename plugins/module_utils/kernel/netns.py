@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Iterator
 
 from ..errors import HostError
@@ -21,6 +22,7 @@ RUN = "/run/netns"
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000
 _MNT_DETACH = 2
+_DEAD = b"crosshost\n"  # what a mount point of ours holds, seen when nothing is mounted on it
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -112,14 +114,57 @@ def new() -> Iterator[None]:
 def keep(name: str) -> None:
     """Give the namespace of the calling thread a name below /run/netns. FileExistsError if the name is taken."""
     path = f"{RUN}/{name}"
-    fd = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0)
-    os.close(fd)
+    _mount_point(path)
     try:
         result = _libc.mount(b"/proc/thread-self/ns/net", path.encode(), b"none", _MS_BIND, None)
         _check(result, f"mount --bind {path}")
     except OSError:
         os.unlink(path)
         raise
+
+
+def _mount_point(path: str) -> None:
+    """A file to mount a namespace on. It says whose it is, from its first moment: a run that is killed before it is
+    mounted on, or after it is unmounted, leaves a dead name that :func:`sweep` knows for ours."""
+    try:
+        fd = os.open(RUN, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
+            raise
+        # a filesystem without nameless files
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0)
+        os.write(fd, _DEAD)
+        os.close(fd)
+        return
+    try:
+        os.write(fd, _DEAD)
+        # a directory given, so that Python follows the link of /proc to the file itself
+        os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+    finally:
+        os.close(fd)
+
+
+def sweep() -> None:
+    """Remove the dead names that killed runs of ours left. Call it with the host's lock held."""
+    try:
+        found = os.listdir(RUN)
+    except FileNotFoundError:
+        return
+    for name in found:
+        path = f"{RUN}/{name}"
+        if not _is_nsfs(path) and _content(path) == _DEAD:
+            os.unlink(path)
+
+
+def _content(path: str) -> bytes:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, len(_DEAD) + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    finally:
+        os.close(fd)
 
 
 def prepare(name: str) -> None:

@@ -64,7 +64,9 @@ def _has_link_kind(sock: Socket, kind: str) -> bool:
 def _has_nf_tables() -> bool:
     """Ask for the generation of the rule set, as nft does before all else."""
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as sock:
+        with socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+        ) as sock:
             sock.settimeout(5)
             sock.send(struct.pack("=IHHIIBBH", 20, _NFT_GETGEN, 1, 1, 0, 0, 0, 0))
             answer = sock.recv(4096)

@@ -156,7 +156,7 @@ def parse(
         create=fields.flag(obj, "create", given.get("create", False)),
         ip=ip,
         ip6=ip6,
-        mac=fields.mac(obj, "mac", given["mac"]) if given.get("mac") else fields.mac_of(ip or ip6),
+        mac=fields.mac(obj, "mac", given["mac"]) if given.get("mac", "") != "" else fields.mac_of(ip or ip6),
         interface=_interface(obj, given.get("interface")),
         default_route=wants_route and not network.internal,
         gwbridge=bridge,
@@ -165,7 +165,7 @@ def parse(
 
 
 def _interface(obj: str, value: Any) -> str:
-    if not value:
+    if value in (None, ""):
         return ""
     name = fields.ifname(obj, "interface", value)
     if name in ("lo", GATEWAY_INTERFACE):

@@ -83,13 +83,14 @@ def pack(value: Any) -> Optional[bytes]:
 def network(obj: str, field: str, value: Any) -> Network:
     """A CIDR block without host bits."""
     try:
-        if not isinstance(value, str) or "/" not in value:
-            raise ValueError("no prefix length")
+        if not isinstance(value, str) or "/" not in value or "%" in value:
+            raise ValueError("no prefix length, or a zone")
         return ipaddress.ip_network(value)
     except ValueError:
         pass
     try:
-        right = ipaddress.ip_network(value, strict=False) if isinstance(value, str) and "/" in value else None
+        plain = isinstance(value, str) and "/" in value and "%" not in value
+        right = ipaddress.ip_network(value, strict=False) if plain else None
     except ValueError:
         right = None
     remedy = (
@@ -122,7 +123,12 @@ def mac_of(ip: str) -> str:
     IPv6 only, 02:43 and the last four bytes."""
     packed = pack(ip)
     assert packed is not None
-    return bytes.fromhex(("0242" if len(packed) == 4 else "0243") + packed[-4:].hex()).hex(":")
+    return default_mac(packed)
+
+
+def default_mac(packed: bytes) -> str:
+    """:func:`mac_of` of an address that is given as its 4 or 16 bytes."""
+    return ((b"\x02\x42" if len(packed) == 4 else b"\x02\x43") + packed[-4:]).hex(":")
 
 
 def integer(obj: str, field: str, value: Any, low: int, high: int, meaning: str) -> int:
@@ -158,6 +164,9 @@ def sequence(obj: str, field: str, value: Any) -> list[Any]:
 
 def given(value: Any) -> Any:
     """A declaration without the options that were not given, which Ansible passes as None; names become plain strings."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool:  # nearly all values, and looking for a Mapping is slow
+        return value
     if isinstance(value, Mapping):
         return {str(field): given(one) for field, one in value.items() if one is not None}
     return [given(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -87,7 +87,9 @@ def parse(item: Mapping[str, Any], lists: Optional[PeerLists] = None) -> Overlay
         multicast_group=group,
         peers=(lists or PeerLists()).parse(obj, given.get("peers", [])),
         endpoints=parse_endpoints(obj, given.get("endpoints", []), subnets),
-        data_path_address=fields.host_address(obj, "data_path_address", local) if local else "",
+        data_path_address=fields.host_address(obj, "data_path_address", local)
+        if local not in (None, "")
+        else "",
         data_path_interface=_interface(obj, given.get("data_path_interface")),
         data_path_port=fields.integer(
             obj, "data_path_port", given.get("data_path_port", PORT_DEFAULT), 1, 65535, "a UDP port"
@@ -121,7 +123,7 @@ def parse_all(items: Sequence[Mapping[str, Any]]) -> list[Overlay]:
 
 def _group(obj: str, plane: str, value: Any) -> str:
     if plane != "multicast":
-        if value:
+        if value not in (None, ""):
             raise SpecError(obj, "multicast_group", value, "it needs control_plane: multicast")
         return ""
     if not value:
@@ -135,7 +137,7 @@ def _group(obj: str, plane: str, value: Any) -> str:
 
 
 def _interface(obj: str, value: Any) -> str:
-    return fields.ifname(obj, "data_path_interface", value) if value else ""
+    return fields.ifname(obj, "data_path_interface", value) if value not in (None, "") else ""
 
 
 def _mtu(obj: str, value: Any, subnets: Sequence[Subnet]) -> Optional[int]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..errors import SpecError
 from . import fields
-from .subnets import Subnet, find
+from .subnets import Subnet
 
 PEER_OPTIONS = ("host", "vtep", "mtu")
 ENDPOINT_OPTIONS = ("ip", "ip6", "mac", "vtep", "name", "host")
@@ -94,6 +94,9 @@ class _Reader:
     def __init__(self, obj: str, subnets: Sequence[Subnet]) -> None:
         self._obj = obj
         self._subnets = subnets
+        self._spans = {
+            version: [_span(subnet) for subnet in subnets if subnet.version == version] for version in (4, 6)
+        }
         self._vteps: dict[str, str] = {}
         self._seen_ips: set[str] = set()
         self._seen_macs: set[tuple[int, str]] = set()
@@ -104,8 +107,8 @@ class _Reader:
             raise SpecError(self._obj, f"endpoints[{place}]", item, "give a mapping with ip and vtep")
         if not item.keys() <= _ENDPOINT_KEYS:
             fields.known_only(self._obj, item, ENDPOINT_OPTIONS)
-        ip, vni = self._ip(place, "ip", item.get("ip"), 4)
-        ip6, vni6 = self._ip(place, "ip6", item.get("ip6"), 6)
+        ip, vni, packed = self._ip(place, "ip", item.get("ip"), 4)
+        ip6, vni6, packed6 = self._ip(place, "ip6", item["ip6"], 6) if "ip6" in item else _NO_IP
         if not ip and not ip6:
             raise SpecError(
                 self._obj,
@@ -117,16 +120,16 @@ class _Reader:
             remedy = f"it is in segment {vni6} and {ip} in segment {vni}; give both subnets one VNI to join them by one interface"
             raise SpecError(self._obj, f"endpoints[{place}].ip6", ip6, remedy)
         mac = item.get("mac")
-        mac = fields.mac(self._obj, f"endpoints[{place}].mac", mac) if mac else fields.mac_of(ip or ip6)
-        for segment in {vni, vni6} - {0}:
-            if (segment, mac) in self._seen_macs:
-                raise SpecError(
-                    self._obj,
-                    f"endpoints[{place}].mac",
-                    mac,
-                    "another endpoint has it already; MACs are unique",
-                )
-            self._seen_macs.add((segment, mac))
+        if mac:
+            mac = fields.mac(self._obj, f"endpoints[{place}].mac", mac)
+        else:
+            mac = fields.default_mac(packed or packed6)
+        claim = (vni or vni6, mac)
+        if claim in self._seen_macs:
+            raise SpecError(
+                self._obj, f"endpoints[{place}].mac", mac, "another endpoint has it already; MACs are unique"
+            )
+        self._seen_macs.add(claim)
         return RemoteEndpoint(ip, ip6, mac, self._vtep(place, item.get("vtep")), vni, vni6)
 
     def _vtep(self, place: int, value: Any) -> str:
@@ -139,14 +142,17 @@ class _Reader:
             known = self._vteps[value] = fields.host_address(self._obj, f"endpoints[{place}].vtep", value)
         return known
 
-    def _ip(self, place: int, field: str, value: Any, version: int) -> tuple[str, int]:
+    def _ip(self, place: int, field: str, value: Any, version: int) -> tuple[str, int, bytes]:
+        """An address in its normal form, its segment, and its bytes."""
         if value is None or value == "":
-            return "", 0
+            return _NO_IP
         packed = fields.pack(value)
         if packed is None or len(packed) != (4 if version == 4 else 16):
             raise SpecError(self._obj, f"endpoints[{place}].{field}", value, f"give an IPv{version} address")
-        subnet = find(self._subnets, packed)
-        if subnet is None:
+        for first, last, vni in self._spans[version]:
+            if first <= packed <= last:
+                break
+        else:
             known = ", ".join(one.cidr for one in self._subnets)
             raise SpecError(
                 self._obj,
@@ -165,9 +171,16 @@ class _Reader:
         if text in self._reserved:
             raise SpecError(self._obj, f"endpoints[{place}].{field}", value, self._reserved[text])
         self._seen_ips.add(text)
-        return text, subnet.vni
+        return text, vni, packed
 
 
+def _span(subnet: Subnet) -> tuple[bytes, bytes, int]:
+    """First and last address as bytes, which compare in the addresses' order, and the VNI."""
+    size = 4 if subnet.version == 4 else 16
+    return subnet.first.to_bytes(size, "big"), subnet.last.to_bytes(size, "big"), subnet.vni
+
+
+_NO_IP = ("", 0, b"")
 _ENDPOINT_KEYS = frozenset(ENDPOINT_OPTIONS)
 
 

@@ -92,6 +92,11 @@ def _subnet(obj: str, where: str, item: Any) -> Subnet:
         raise SpecError(
             obj, f"{where}.subnet", str(block), "give a unicast network with room for two hosts or more"
         )
+    if block.version == 6 and block.is_link_local:
+        remedy = (
+            "link-local addresses are each device's own; give a unique local network, such as fd00:1::/64"
+        )
+        raise SpecError(obj, f"{where}.subnet", str(block), remedy)
     chosen = _range(obj, where, item.get("ip_range"), block)
     gateway = _gateway(obj, where, item.get("gateway"), block, chosen)
     vni = item.get("vni")
@@ -130,7 +135,7 @@ def _gateway(obj: str, where: str, value: Any, block: Network, chosen: Optional[
     first = (
         base.network_address if base.network_address != block.network_address else base.network_address + 1
     )
-    return str(first)
+    return usable(obj, f"{where}.ip_range", str(first), block)
 
 
 def _range(obj: str, where: str, value: Any, block: Network) -> Optional[Network]:
