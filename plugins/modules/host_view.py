@@ -29,6 +29,13 @@ options:
       - The inventory's group that is the cluster.
       - The default is the variable C(crosshost_group), then the group C(crosshost), then all hosts.
     type: str
+  brief:
+    description:
+      - Leave out RV(networks), RV(peers) and RV(firewall_sources), which grow with the cluster.
+      - Ansible keeps what a task returns for all hosts at once. With a thousand hosts that is a million peers. The lookup
+        P(crosshost.network.host_view#lookup) gives them where they are needed.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Whether the action can run in check mode.
@@ -52,6 +59,8 @@ attributes:
     details:
       - The action runs on the controller.
 seealso:
+  - plugin: crosshost.network.host_view
+    plugin_type: lookup
   - module: crosshost.network.overlay_network
   - module: crosshost.network.endpoint
 """
@@ -71,6 +80,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+store:
+  description: Where the declaration is kept until the end of the run, for the lookup P(crosshost.network.host_view#lookup).
+  returned: success
+  type: str
+  sample: /root/.ansible/tmp/ansible-local-4711abc/crosshost-0123456789abcdef
 host:
   description: The host's name in the inventory.
   returned: success
@@ -81,7 +95,7 @@ networks:
     - The networks that are on this host, as O(crosshost.network.overlay_network#module:config).
     - With a static control plane each has the C(endpoints) of the other hosts; a network that is not on all hosts has
       its own C(peers).
-  returned: success
+  returned: success and O(brief=false)
   type: list
   elements: dict
   sample:
@@ -105,7 +119,7 @@ networks_brief:
           vni: 4101
 peers:
   description: The other hosts of the cluster, as O(crosshost.network.overlay_network#module:peers).
-  returned: success
+  returned: success and O(brief=false)
   type: list
   elements: dict
   sample:
@@ -132,7 +146,7 @@ firewall_sources:
   description:
     - The data-path and management addresses of the other hosts and C(crosshost_firewall_extra_sources).
     - A name in C(ansible_host) is not resolved; the address towards the default gateway stands for it, if facts tell it.
-  returned: success
+  returned: success and O(brief=false)
   type: list
   elements: str
   sample: [10.98.0.2, 10.97.0.2]

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What host_check reports, on a kernel that has things and one that has not."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import pytest
+from ansible_collections.crosshost.network.plugins.module_utils.errors import HostError
+from ansible_collections.crosshost.network.plugins.module_utils.kernel import probe
+from ansible_collections.crosshost.network.plugins.module_utils.kernel.netlink import NetlinkError
+from ansible_collections.crosshost.network.plugins.modules import host_check
+
+
+class Refusing:
+    """A netlink socket that answers every message with one error."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def send(self, _messages: Any) -> None:
+        raise NetlinkError(self._code, os.strerror(self._code), 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "there"),
+    [(errno.EOPNOTSUPP, False), (errno.ENODEV, False), (errno.EINVAL, True), (errno.EEXIST, True)],
+)
+def test_a_kind_of_link_is_there_unless_the_kernel_does_not_know_it(code: int, there: bool) -> None:
+    assert probe._has_link_kind(Refusing(code), "vxlan") is there  # type: ignore[arg-type]
+
+
+@pytest.mark.root
+def test_features_of_this_kernel_leave_the_namespace_as_it_was() -> None:
+    namespace, links = os.readlink("/proc/thread-self/ns/net"), sorted(os.listdir("/sys/class/net"))
+    found = probe.features()
+    assert set(found) == set(probe.FEATURES)
+    assert found["bridge"] and found["veth"]
+    assert os.readlink("/proc/thread-self/ns/net") == namespace
+    assert sorted(os.listdir("/sys/class/net")) == links
+
+
+@pytest.mark.root
+def test_a_kind_that_no_kernel_has() -> None:
+    with probe.netns.new():
+        sock = probe.Socket()
+    try:
+        assert not probe._has_link_kind(sock, "nosuchkind")
+    finally:
+        sock.close()
+
+
+def test_libraries_and_programs() -> None:
+    assert probe.library("json") == ""  # of Python itself, without a version of its own
+    assert probe.library("pytest")
+    assert probe.library("no_such_library") is None
+    assert probe.program("sh") and probe.program("no-such-program") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"euid": 1000}, "become: true"),
+        ({"features": {"vxlan": False, "bridge": True}}, "has no vxlan:"),
+        ({"features": HostError("network namespaces: no")}, "network namespaces: no"),
+        ({"version": (3, 8, 10)}, "3.9 or newer"),
+        ({"sysfs": False}, "/sys is not mounted"),
+    ],
+)
+def test_problems_name_a_remedy(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], word: str) -> None:
+    real = os.path.isdir
+
+    def features() -> dict[str, bool]:
+        wanted = change.get("features", {})
+        if isinstance(wanted, Exception):
+            raise wanted
+        return dict(wanted)
+
+    monkeypatch.setattr(os, "geteuid", lambda: change.get("euid", 0))
+    monkeypatch.setattr(probe, "features", features)
+    monkeypatch.setattr(probe, "underlay", lambda: {"interfaces": [], "default": []})
+    monkeypatch.setattr(host_check.sys, "version_info", change.get("version", (3, 11, 2)))
+    monkeypatch.setattr(os.path, "isdir", lambda path: change.get("sysfs", real(path)))
+    (problem,) = host_check.check()["problems"]
+    assert word in problem and "\n" not in problem
+
+
+def test_what_a_package_can_bring_is_missing_and_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(probe, "features", lambda: {"vxlan": True})
+    monkeypatch.setattr(probe, "underlay", dict)
+    monkeypatch.setattr(probe, "library", lambda _name: None)
+    monkeypatch.setattr(probe, "program", lambda _name: None)
+    found = host_check.check()
+    assert (found["missing"], found["problems"], found["engines"]) == (["pyroute2", "nft"], [], [])
