@@ -76,6 +76,19 @@ class Outcome(NamedTuple):
     diff: dict[str, str]
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Ten thousand rows are a hundred thousand small tuples and no cycles: looking for some takes a fifth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_no_collection()
 def converge(
     kind: Kind, config: Optional[Sequence[Mapping[str, Any]]], state: str, check: bool = False
 ) -> Outcome:
@@ -91,23 +104,11 @@ def converge(
     if state in ("replaced", "rendered") and not items:
         raise SpecError(kind.name, "config", config, f"state {state} needs at least one item")
     need_root()
-    with record.locked(), Session() as session, _no_collection():
+    with record.locked(), Session() as session:
         if not check and state not in ("gathered", "rendered"):
             netns.sweep()
             record.sweep()
         return _converge(kind, items, names, state, check, session)
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Ten thousand rows are a hundred thousand small tuples and no cycles: looking for some takes a fifth of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def need_root() -> None:
@@ -125,17 +126,15 @@ def _converge(
     if state == "rendered":
         kind.check(items)
         whole = _without_ports(kind.desired(session, names))
-        ops = plan({}, _with_records(kind, whole, items, names))
+        ops = plan({}, {**whole, **_records(kind, [], items, names)[1]})
         return Outcome(False, [], items, render.commands(ops), {"before": "", "after": ""})
     after, scope = _target(kind, recorded, items, names, state, session)
     kind.check(after)
     wanted = set(map(kind.key, after))
     desired = kind.desired(session, [name for name in scope if name in wanted])
     observed = kind.observed(session, scope, desired)
-    ops = plan(
-        _with_records(kind, observed, recorded, scope),
-        _with_records(kind, desired, after, scope),
-    )
+    old, new = _records(kind, recorded, after, scope)
+    ops = plan({**observed, **old}, {**desired, **new})
     if not ops:
         return Outcome(False, recorded, after, [], {"before": "", "after": ""})
     outcome = Outcome(True, recorded, after, render.commands(ops), _diff(ops))
@@ -204,12 +203,22 @@ def _target(
     ]
 
 
-def _with_records(kind: Kind, state: State, items: Iterable[Item], names: Iterable[str]) -> State:
-    wanted = set(names)
+def _records(
+    kind: Kind, recorded: Iterable[Item], after: Iterable[Item], names: Iterable[str]
+) -> tuple[State, State]:
+    """What is recorded of these names and what is to be recorded, without the records that stay as they are."""
     canonical = record.Canonical()
-    keyed = [(kind.key(item), item) for item in items]
-    records = [Record(kind.name, name, canonical.text(item)) for name, item in keyed if name in wanted]
-    return {**state, **state_of(records)}
+    sides: list[dict[str, Item]] = [{kind.key(item): item for item in items} for items in (recorded, after)]
+    changed = [
+        name
+        for name in names
+        if not all(name in side for side in sides) or not canonical.same(*(side[name] for side in sides))
+    ]
+    old, new = (
+        state_of(Record(kind.name, name, canonical.text(side[name])) for name in changed if name in side)
+        for side in sides
+    )
+    return old, new
 
 
 def _diff(ops: Sequence[Op]) -> dict[str, str]:

@@ -13,9 +13,10 @@ from .converge import Kind, converge, need_root
 from .errors import CrosshostError
 from .kernel import observe
 from .kernel.session import Session
-from .kinds.endpoint import EndpointKind, known_path
+from .kinds.endpoint import EndpointKind
 from .kinds.gwbridge import GwbridgeKind
 from .kinds.overlay import OverlayKind
+from .kinds.places import known_path
 from .resources import HOST, Address, FdbEntry, Link, Neighbour, State, mark_of, netns_name
 
 KINDS: dict[str, tuple[str, Callable[[], Kind]]] = {

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple, Optional
 
 from .resources import (
@@ -41,31 +42,43 @@ class Op(NamedTuple):
 
     @property
     def subject(self) -> Resource:
-        subject = self.after if self.after is not None else self.before
-        assert subject is not None
-        return subject
+        return self.after or self.before  # type: ignore[return-value]  # one is there, and no resource is empty
 
 
 def plan(observed: State, desired: State) -> list[Op]:
     """The operations that turn ``observed`` into ``desired``: deletes first, dependants before what they depend on; then
     creates and changes, the other way round. What disappears with a deleted link or namespace is not deleted itself."""
-    changed = [k for k, item in desired.items() if observed.get(k) != item]
-    doomed: set[Key] = set(observed.keys() - desired.keys())
-    if not changed and not doomed:
+    if observed == desired:
         return []
-    doomed.update(k for k in changed if k in observed and _must_recreate(observed[k], desired[k]))
+    doomed: set[Key] = set(observed.keys() - desired.keys())
+    changed = _changed(observed, desired)
+    doomed.update(key(old) for old, new in changed if old is not None and _must_recreate(old, new))
     doomed |= _flushed_routes(observed, doomed)
     dead = _dead_devices(observed, doomed)
     going = [observed[k] for k in observed if k in doomed] if doomed else []
-    deletes = [Op(item, None) for item in going if not _implied(item, observed, doomed, dead)]
-    deletes.sort(key=lambda op: _delete_rank(op.subject))
+    deletes = _ranked((_delete_rank(item), Op(item, None)) for item in going if not _implied(item, observed, doomed, dead))
     middle = after_deletes(observed, deletes) if deletes else observed
     middle = _after_moves(middle, desired)
     if middle is not observed:
-        changed = [k for k, item in desired.items() if middle.get(k) != item]
-    writes = [(desired[k], Op(middle.get(k), desired[k])) for k in changed]
-    writes.sort(key=lambda pair: _RANKS[type(pair[0])](pair[0]))
-    return deletes + [op for _item, op in writes]
+        changed = _changed(middle, desired)
+    return deletes + _ranked((_RANKS[type(new)](new), Op(old, new)) for old, new in changed)
+
+
+def _changed(state: State, desired: State) -> list[tuple[Optional[Resource], Resource]]:
+    """What has to be written: (what is there, what is to be)."""
+    find = state.get
+    return [(old, new) for identity, new in desired.items() if (old := find(identity)) != new]
+
+
+def _ranked(ops: Iterable[tuple[tuple[Any, ...], Op]]) -> list[Op]:
+    """Operations by their rank; those of one rank stay as they come. There are few ranks and many operations."""
+    found: dict[tuple[Any, ...], list[Op]] = {}
+    for rank, op in ops:
+        if rank in found:
+            found[rank].append(op)
+        else:
+            found[rank] = [op]
+    return [op for rank in sorted(found) for op in found[rank]]
 
 
 def apply_to(state: State, ops: list[Op]) -> State:

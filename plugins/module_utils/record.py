@@ -30,7 +30,7 @@ def load(kind: str) -> list[dict[str, Any]]:
         return _expand(content["config"], content.get("peers", []))
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise HostError(
             f"{path}: it cannot be read ({error}); mend it or move it away, then run again"
         ) from None
@@ -77,29 +77,53 @@ def _compact(config: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _expand(config: list[dict[str, Any]], lists: list[Any]) -> list[dict[str, Any]]:
+    if not isinstance(config, list) or not all(isinstance(item, dict) for item in config):
+        raise ValueError("config is no list of mappings")
     return [{**item, "peers": lists[item["peers"]]} if "peers" in item else item for item in config]
 
 
 class Canonical:
-    """Declarations as strings that do not depend on the order of their fields. Long lists of peers are summed up, once
-    each: what they change in the kernel shows by itself."""
+    """Declarations as strings that do not depend on the order of their fields. Long lists of peers and endpoints are
+    summed up, once each: what they change in the kernel shows by itself."""
 
     _LONG = 16
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, str]] = {}
+        self._sums: dict[int, tuple[Any, str]] = {}
+        self._equal: dict[tuple[int, int], tuple[Any, Any, bool]] = {}
 
     def text(self, item: dict[str, Any]) -> str:
-        peers = item.get("peers")
-        if isinstance(peers, list) and len(peers) > self._LONG:
-            item = {**item, "peers": self._sum(peers)}
+        long = self._long(item)
+        return self._dump({**item, **{field: self._sum(field, found) for field, found in long.items()}})
+
+    def same(self, one: dict[str, Any], other: dict[str, Any]) -> bool:
+        """Whether two declarations have the same text. Their long lists are compared without making text of them."""
+        long, others = self._long(one), self._long(other)
+        return (
+            long.keys() == others.keys()
+            and self._dump({**one, **dict.fromkeys(long)}) == self._dump({**other, **dict.fromkeys(others)})
+            and all(self._alike(found, others[field]) for field, found in long.items())
+        )
+
+    def _long(self, item: dict[str, Any]) -> dict[str, list[Any]]:
+        found = ((field, item.get(field)) for field in ("peers", "endpoints"))
+        return {field: value for field, value in found if isinstance(value, list) and len(value) > self._LONG}
+
+    @staticmethod
+    def _dump(item: dict[str, Any]) -> str:
         return json.dumps(item, separators=(",", ":"), sort_keys=True)
 
-    def _sum(self, peers: list[Any]) -> str:
-        if id(peers) not in self._known:
-            digest = hashlib.sha256(json.dumps(peers, sort_keys=True).encode()).hexdigest()[:16]
-            self._known[id(peers)] = (peers, f"{len(peers)} peers, sha256 {digest}")
-        return self._known[id(peers)][1]
+    def _sum(self, field: str, value: list[Any]) -> str:
+        if id(value) not in self._sums:
+            digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+            self._sums[id(value)] = (value, f"{len(value)} {field}, sha256 {digest}")
+        return self._sums[id(value)][1]
+
+    def _alike(self, one: list[Any], other: list[Any]) -> bool:
+        pair = (id(one), id(other))
+        if pair not in self._equal:
+            self._equal[pair] = (one, other, one == other)
+        return self._equal[pair][2]
 
 
 @contextlib.contextmanager

@@ -149,13 +149,14 @@ def key(item: Resource) -> Key:
 
 def state_of(items: Iterable[Resource]) -> State:
     """Index resources by identity. Two resources with one identity are a fault of the caller: ValueError."""
-    state: State = {}
-    for item in items:
-        identity = key(item)
-        if state.setdefault(identity, item) != item:
-            raise ValueError(
-                f"two different resources with the identity {identity}: {state[identity]} and {item}"
-            )
+    found = list(items)
+    state: State = {key(item): item for item in found}
+    if len(state) < len(found):
+        for item in found:
+            if state[key(item)] != item:
+                raise ValueError(
+                    f"two different resources with the identity {key(item)}: {item} and {state[key(item)]}"
+                )
     return state
 
 

@@ -107,14 +107,10 @@ def _segment(
 def _endpoints(overlay: Overlay, vtep: str) -> Iterator[Resource]:
     netns = netns_name(overlay.name)
     names: dict[int, str] = {vni: tunnel_name(vni) for vni in overlay.segments()}
-    for ip, ip6, mac, far, vni, vni6 in overlay.endpoints:
-        if far == vtep:
-            continue
-        yield FdbEntry(netns, names[vni or vni6], mac, far)
-        if ip:
-            yield Neighbour(netns, names[vni], ip, mac)
-        if ip6:
-            yield Neighbour(netns, names[vni6], ip6, mac)
+    away = [end for end in overlay.endpoints if end.vtep != vtep]
+    yield from [FdbEntry(netns, names[vni or vni6], mac, far) for _ip, _ip6, mac, far, vni, vni6 in away]
+    yield from [Neighbour(netns, names[vni], ip, mac) for ip, _ip6, mac, _far, vni, _vni6 in away if ip]
+    yield from [Neighbour(netns, names[vni6], ip6, mac) for _ip, ip6, mac, _far, _vni, vni6 in away if ip6]
 
 
 def bridge_mac(vtep: str, vni: int) -> str:

@@ -67,9 +67,10 @@ class Executor:
         assert isinstance(first, (Neighbour, FdbEntry))
         delete = ops[start].after is None
         items: list[Any] = []
-        for op in itertools.islice(ops, start, None):
-            item: Any = op.before if delete else op.after
-            if item is None or type(item) is not type(first) or item[:2] != first[:2]:
+        kind, netns, dev = type(first), first.netns, first.dev
+        for before, after in itertools.islice(ops, start, None):
+            item: Any = before if delete else after
+            if type(item) is not kind or item.dev != dev or item.netns != netns:
                 break
             items.append(item)
         messages = encode.rows(items, self._index(first.netns, first.dev), delete)

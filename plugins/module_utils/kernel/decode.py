@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import NamedTuple, Optional
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Optional
 
 from ..resources import GROUP, OWNER, Attrs
 from .netlink import (
@@ -20,6 +21,7 @@ from .netlink import (
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
     Attributes,
+    Rows,
     Socket,
     attributes,
     number,
@@ -73,14 +75,14 @@ class RouteInfo(NamedTuple):
     protocol: int
 
 
-def ip_text(value: Optional[memoryview]) -> str:
+def ip_text(value: Optional[bytes]) -> str:
     if value is None:
         return ""
-    return socket.inet_ntop(socket.AF_INET if len(value) == 4 else socket.AF_INET6, bytes(value))
+    return socket.inet_ntop(socket.AF_INET if len(value) == 4 else socket.AF_INET6, value)
 
 
-def mac_text(value: Optional[memoryview]) -> str:
-    return bytes(value).hex(":") if value is not None else ""
+def mac_text(value: Optional[bytes]) -> str:
+    return value.hex(":") if value is not None else ""
 
 
 def links(sock: Socket) -> list[LinkInfo]:
@@ -88,7 +90,7 @@ def links(sock: Socket) -> list[LinkInfo]:
     return [_link(data) for data in sock.dump(RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0), RTM_NEWLINK)]
 
 
-def _link(data: memoryview) -> LinkInfo:
+def _link(data: bytes) -> LinkInfo:
     _family, _type, index, flags, _change = _IFINFO.unpack_from(data, 0)
     found = attributes(data, 16)
     info = attributes(found[18]) if 18 in found else {}
@@ -176,61 +178,71 @@ def made_by_kernel(route: RouteInfo) -> bool:
     return route.protocol == _PROTO_KERNEL
 
 
-# The rows that crosshost writes come back with the MAC first or second, of a known length: these shapes are read in one
-# go, any other by walking its attributes.
-_NEIGH4 = struct.Struct("=BxxxiHBBHH4sHH6s")  # ndmsg, NDA_DST of 4 bytes, NDA_LLADDR
-_NEIGH6 = struct.Struct("=BxxxiHBBHH16sHH6s")
-_FDB4 = struct.Struct("=BxxxiHBBHHxxxxHH6sxxHH4s")  # ndmsg, NDA_LINK_NETNSID, NDA_LLADDR, NDA_DST of 4 bytes
-_DST4, _DST6, _LLADDR, _NETNSID = (8, 1), (20, 1), (10, 2), (8, 10)
+# Whole messages as the rows come back that crosshost writes. Any other is read by walking its attributes.
+_LEAD = "=12sxxxx"  # length, type, flags and sequence number, which are the same in a run; the port
+_NEIGH4 = struct.Struct(_LEAD + "BxxxiHBB4s4s4s6sxx28x")  # ndmsg, NDA_DST of 4 bytes, NDA_LLADDR, counters
+_NEIGH6 = struct.Struct(_LEAD + "BxxxiHBB4s16s4s6sxx28x")
+_FDB4 = struct.Struct(_LEAD + "BxxxiHBB4s4x4s6sxx4s4s20x")  # ndmsg, NDA_LINK_NETNSID, NDA_LLADDR, NDA_DST, counters
+_FDB6 = struct.Struct(_LEAD + "BxxxiHBB4s4x4s6sxx4s16s20x")
+_DST4, _DST6, _LLADDR, _NETNSID = (struct.pack("=HH", *head) for head in ((8, 1), (20, 1), (10, 2), (8, 10)))
+
+
+def _read_neighbours(lead: bytes, run: Iterator[tuple[Any, ...]], found: list[tuple[int, str, str]]) -> int:
+    taken = 0
+    for head, family, index, state, _flags, _type, head1, address, head2, mac in run:
+        if head != lead or head2 != _LLADDR:
+            break
+        if family == 2 and head1 == _DST4:  # AF_INET; comparing with the enumeration is slow
+            text = socket.inet_ntoa(address)
+        elif family == socket.AF_INET6 and head1 == _DST6:
+            text = socket.inet_ntop(socket.AF_INET6, address)
+        else:
+            break
+        taken += 1
+        if state & NUD_PERMANENT:
+            found.append((index, text, mac.hex(":")))
+    return taken
+
+
+def _read_fdb(lead: bytes, run: Iterator[tuple[Any, ...]], found: list[tuple[int, str, str]]) -> int:
+    taken = 0
+    vteps: dict[bytes, str] = {}
+    for head, _family, index, state, flags, _type, head0, head1, mac, head2, dst in run:
+        if head != lead or head0 != _NETNSID or head1 != _LLADDR or not flags & NTF_SELF:
+            break
+        if dst not in vteps:
+            if head2 != (_DST4 if len(dst) == 4 else _DST6):
+                break
+            vteps[dst] = ip_text(dst)
+        taken += 1
+        if state & NUD_PERMANENT:
+            found.append((index, mac.hex(":"), vteps[dst]))
+    return taken
 
 
 def neighbours(sock: Socket) -> list[tuple[int, str, str]]:
     """Permanent neighbours of every family as (ifindex, address, MAC)."""
-    found = []
-    for data in sock.dump(RTM_GETNEIGH, b"\0" * 12, RTM_NEWNEIGH):
-        family = data[0]
-        shape, dst = (_NEIGH4, _DST4) if family == socket.AF_INET else (_NEIGH6, _DST6)
-        if len(data) >= shape.size:
-            _f, index, state, _flags, _t, size1, type1, address, size2, type2, mac = shape.unpack_from(
-                data, 0
-            )
-            if (size1, type1) == dst and (size2, type2) == _LLADDR:
-                if state & NUD_PERMANENT:
-                    found.append((index, socket.inet_ntop(family, address), mac.hex(":")))
-                continue
-        _f, index, state, _flags, _type = _NDMSG.unpack_from(data, 0)
+    rows = Rows((_NEIGH4, _NEIGH6), _read_neighbours)
+    rest = sock.dump(RTM_GETNEIGH, b"\0" * 12, RTM_NEWNEIGH, rows)
+    for data in rest:
+        family, index, state, _flags, _type = _NDMSG.unpack_from(data, 0)
         if state & NUD_PERMANENT and family in (socket.AF_INET, socket.AF_INET6):
             attrs = attributes(data, 12)
-            found.append((index, ip_text(attrs.get(1)), mac_text(attrs.get(2))))
-    return found
+            rows.found.append((index, ip_text(attrs.get(1)), mac_text(attrs.get(2))))
+    return rows.found
 
 
 def fdb(sock: Socket) -> list[tuple[int, str, str]]:
     """Forwarding entries that were put there on purpose, as (ifindex, MAC, destination): permanent rows of VXLAN devices,
     and static rows of bridge ports (destination ""). Learned and local rows are left out."""
-    found = []
-    vteps: dict[bytes, str] = {}
-    header = _IFINFO.pack(socket.AF_BRIDGE, 0, 0, 0, 0)[:12]
-    for data in sock.dump(RTM_GETNEIGH, header, RTM_NEWNEIGH):
-        if len(data) >= _FDB4.size:
-            _f, index, state, flags, _t, size0, type0, size1, type1, mac, size2, type2, dst = (
-                _FDB4.unpack_from(data, 0)
-            )
-            if (
-                (size0, type0) == _NETNSID
-                and (size1, type1) == _LLADDR
-                and (size2, type2) == _DST4
-                and flags & NTF_SELF
-            ):
-                if state & NUD_PERMANENT:
-                    text = vteps.get(dst) or vteps.setdefault(dst, socket.inet_ntoa(dst))
-                    found.append((index, mac.hex(":"), text))
-                continue
-        _f, index, state, flags, _type = _NDMSG.unpack_from(data, 0)
+    rows = Rows((_FDB4, _FDB6), _read_fdb)
+    rest = sock.dump(RTM_GETNEIGH, _IFINFO.pack(socket.AF_BRIDGE, 0, 0, 0, 0)[:12], RTM_NEWNEIGH, rows)
+    for data in rest:
+        _family, index, state, flags, _type = _NDMSG.unpack_from(data, 0)
         attrs = attributes(data, 12)
         if flags & NTF_SELF:
             if state & NUD_PERMANENT and 1 in attrs:
-                found.append((index, mac_text(attrs.get(2)), ip_text(attrs.get(1))))
+                rows.found.append((index, mac_text(attrs.get(2)), ip_text(attrs.get(1))))
         elif state == NUD_NOARP:
-            found.append((index, mac_text(attrs.get(2)), ""))
-    return found
+            rows.found.append((index, mac_text(attrs.get(2)), ""))
+    return rows.found

@@ -196,10 +196,9 @@ def route(item: Route, index: int, delete: bool = False, replace: bool = False) 
     return Message(RTM_NEWROUTE, NLM_CREATE | (NLM_REPLACE if replace else NLM_EXCL), payload)
 
 
-_ROW4 = struct.Struct("=BxxxiHBBHH4s")  # struct ndmsg, NDA_DST of 4 bytes
-_ROW6 = struct.Struct("=BxxxiHBBHH16s")
-_MAC = struct.Struct("=HH6sxx")
-_HEAD = struct.Struct("=BxxxiHBB")
+_ROW4 = struct.Struct("=BxxxiHBBHH4sHH6sxx")  # struct ndmsg, NDA_DST of 4 bytes, NDA_LLADDR
+_ROW6 = struct.Struct("=BxxxiHBBHH16sHH6sxx")
+_PORT_ROW = struct.Struct("=BxxxiHBBHH6sxx")  # struct ndmsg, NDA_LLADDR
 
 
 def rows(items: Sequence[Neighbour] | Sequence[FdbEntry], index: int, delete: bool = False) -> list[Message]:
@@ -208,40 +207,35 @@ def rows(items: Sequence[Neighbour] | Sequence[FdbEntry], index: int, delete: bo
     if not items:
         return []
     if isinstance(items[0], Neighbour):
+        kind, flags = (RTM_DELNEIGH, 0) if delete else (RTM_NEWNEIGH, NLM_CREATE | NLM_REPLACE)
         return [
-            _neighbour(item.address, item.mac, index, delete) for item in cast("Sequence[Neighbour]", items)
+            Message(kind, flags, _neighbour(address, mac, index))
+            for _netns, _dev, address, mac in cast("Sequence[Neighbour]", items)
         ]
-    return [_fdb(item.mac, item.dst, index, delete) for item in cast("Sequence[FdbEntry]", items)]
+    return [_fdb(mac, dst, index, delete) for _netns, _dev, mac, dst in cast("Sequence[FdbEntry]", items)]
 
 
-def _neighbour(address: str, mac: str, index: int, delete: bool) -> Message:
-    packed = _MAC.pack(10, 2, bytes.fromhex(mac.replace(":", "")))
+def _neighbour(address: str, mac: str, index: int) -> bytes:
+    lladdr = bytes.fromhex(mac.replace(":", ""))
     if ":" in address:
         target = socket.inet_pton(socket.AF_INET6, address)
-        payload = _ROW6.pack(socket.AF_INET6, index, NUD_PERMANENT, 0, 0, 20, 1, target) + packed
-    else:
-        payload = (
-            _ROW4.pack(socket.AF_INET, index, NUD_PERMANENT, 0, 0, 8, 1, socket.inet_aton(address)) + packed
-        )
-    return (
-        Message(RTM_DELNEIGH, 0, payload)
-        if delete
-        else Message(RTM_NEWNEIGH, NLM_CREATE | NLM_REPLACE, payload)
-    )
+        return _ROW6.pack(socket.AF_INET6, index, NUD_PERMANENT, 0, 0, 20, 1, target, 10, 2, lladdr)
+    target = socket.inet_aton(address)
+    return _ROW4.pack(socket.AF_INET, index, NUD_PERMANENT, 0, 0, 8, 1, target, 10, 2, lladdr)
 
 
 def _fdb(mac: str, dst: str, index: int, delete: bool) -> Message:
-    packed = _MAC.pack(10, 2, bytes.fromhex(mac.replace(":", "")))
+    lladdr = bytes.fromhex(mac.replace(":", ""))
     if not dst:
-        payload = _HEAD.pack(socket.AF_BRIDGE, index, NUD_NOARP, _NTF_MASTER, 0) + packed
+        payload = _PORT_ROW.pack(socket.AF_BRIDGE, index, NUD_NOARP, _NTF_MASTER, 0, 10, 2, lladdr)
     elif ":" in dst:
         target = socket.inet_pton(socket.AF_INET6, dst)
-        payload = _ROW6.pack(socket.AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0, 20, 1, target) + packed
-    else:
-        payload = (
-            _ROW4.pack(socket.AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0, 8, 1, socket.inet_aton(dst))
-            + packed
+        payload = _ROW6.pack(
+            socket.AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0, 20, 1, target, 10, 2, lladdr
         )
+    else:
+        target = socket.inet_aton(dst)
+        payload = _ROW4.pack(socket.AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0, 8, 1, target, 10, 2, lladdr)
     if delete:
         return Message(RTM_DELNEIGH, 0, payload)
     return Message(RTM_NEWNEIGH, NLM_CREATE | (NLM_APPEND if mac == ZERO_MAC else NLM_REPLACE), payload)

@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, NamedTuple, Optional
 
 from . import netns as _netns
 
@@ -31,9 +31,9 @@ _HEADER = struct.Struct("=IHHII")
 _ATTR = struct.Struct("=HH")
 _CHUNK = 400  # messages a send: a chunk stays under the default socket buffer of 208 KiB
 _ACK_TLVS, _CAPPED, _MSG = 0x200, 0x100, 1
-_DUMP_INTERRUPTED, _DUMP_ATTEMPTS = 0x10, 5
+_MULTI, _DUMP_INTERRUPTED, _DUMP_ATTEMPTS = 0x2, 0x10, 5
 
-Attributes = dict[int, memoryview]
+Attributes = dict[int, bytes]
 
 
 class NetlinkError(OSError):
@@ -53,7 +53,7 @@ class Message(NamedTuple):
     payload: bytes
 
 
-def attributes(data: memoryview, offset: int = 0) -> Attributes:
+def attributes(data: bytes, offset: int = 0) -> Attributes:
     """The attributes of a message by number; nested ones are left as bytes. A repeated attribute: the last one."""
     result: Attributes = {}
     end = len(data)
@@ -66,17 +66,42 @@ def attributes(data: memoryview, offset: int = 0) -> Attributes:
     return result
 
 
-def text(value: Optional[memoryview]) -> str:
+def text(value: Optional[bytes]) -> str:
     """A NUL-terminated string attribute; "" when absent."""
-    return bytes(value).rstrip(b"\0").decode("utf-8", "replace") if value is not None else ""
+    return value.rstrip(b"\0").decode("utf-8", "replace") if value is not None else ""
 
 
-def number(value: Optional[memoryview], default: int = 0) -> int:
+def number(value: Optional[bytes], default: int = 0) -> int:
     """An unsigned integer attribute in the host's byte order, of any width."""
     return int.from_bytes(value, "little" if _LITTLE else "big") if value is not None else default
 
 
 _LITTLE = struct.pack("=H", 1) == b"\x01\x00"
+
+
+class Rows:
+    """Messages of a dump that come by the ten thousand, all of one shape, unpacked a run at a time.
+
+    ``shapes``: what the whole message looks like, by its length. The first field is the header's first 12 bytes, which
+    are the same in a run; ``read`` gets that field's bytes and an iterator of the unpacked messages, appends rows to
+    ``found``, and returns how many messages it took before the first that is different."""
+
+    def __init__(self, shapes: Sequence[struct.Struct], read: RowReader) -> None:
+        self.found: list[tuple[int, str, str]] = []
+        self._shapes = {shape.size: shape for shape in shapes}
+        self._read = read
+
+    def take(self, data: bytes, offset: int) -> int:
+        """Read the run that begins at ``offset``. Its length in bytes; 0 if that message is none of the known shapes."""
+        length = number(data[offset : offset + 4])
+        shape = self._shapes.get(length)
+        if shape is None:
+            return 0
+        end = offset + (len(data) - offset) // length * length
+        return length * self._read(data[offset : offset + 12], shape.iter_unpack(data[offset:end]), self.found)
+
+
+RowReader = Callable[[bytes, Iterator[tuple[Any, ...]], list[tuple[int, str, str]]], int]
 
 
 class Socket:
@@ -94,28 +119,37 @@ class Socket:
     def close(self) -> None:
         self._sock.close()
 
-    def dump(self, kind: int, header: bytes, reply: int) -> list[memoryview]:
-        """All answers to a dump request, each from its family header on. A dump that the kernel calls inconsistent, because
-        something changed meanwhile, is made again."""
+    def dump(self, kind: int, header: bytes, reply: int, rows: Optional[Rows] = None) -> list[bytes]:
+        """All answers to a dump request, each from its family header on, without those that ``rows`` takes. A dump that the
+        kernel calls inconsistent, because something changed meanwhile, is made again."""
         for _attempt in range(_DUMP_ATTEMPTS):
-            found, whole = self._dump_once(kind, header, reply)
+            if rows is not None:
+                rows.found.clear()
+            found, whole = self._dump_once(kind, header, reply, rows)
             if whole:
                 break
         return found
 
-    def _dump_once(self, kind: int, header: bytes, reply: int) -> tuple[list[memoryview], bool]:
+    def _dump_once(
+        self, kind: int, header: bytes, reply: int, rows: Optional[Rows]
+    ) -> tuple[list[bytes], bool]:
         self._seq += 1
         wanted = self._seq
         size = 16 + len(header)
         self._sock.send(_HEADER.pack(size, kind, NLM_REQUEST | NLM_DUMP, wanted, 0) + header)
-        found: list[memoryview] = []
+        found: list[bytes] = []
         whole = True
         unpack = _HEADER.unpack_from
         while True:
-            data = memoryview(self._sock.recv(1 << 16))
+            data = self._sock.recv(1 << 16)
             offset, end = 0, len(data)
             while offset + 16 <= end:
                 length, answer, flags, seq, _pid = unpack(data, offset)
+                if rows is not None and answer == reply and seq == wanted and flags == _MULTI:
+                    taken = rows.take(data, offset)
+                    if taken:
+                        offset += taken
+                        continue
                 if seq == wanted:
                     whole = whole and not flags & _DUMP_INTERRUPTED
                     if answer == reply:
@@ -126,12 +160,12 @@ class Socket:
                         raise self._error(data[offset : offset + length], 0)
                 offset += (length + 3) & ~3
 
-    def ask(self, kind: int, payload: bytes, reply: int) -> memoryview:
+    def ask(self, kind: int, payload: bytes, reply: int) -> bytes:
         """The one answer to a request that is no dump. NetlinkError when the kernel refuses it."""
         self._seq += 1
         self._sock.send(_HEADER.pack(16 + len(payload), kind, NLM_REQUEST, self._seq, 0) + payload)
         while True:
-            data = memoryview(self._sock.recv(1 << 16))
+            data = self._sock.recv(1 << 16)
             length, answer, _flags, seq, _pid = _HEADER.unpack_from(data, 0)
             if seq != self._seq:
                 continue
@@ -161,7 +195,7 @@ class Socket:
         self._sock.send(b"".join(parts))
         refused: Optional[NetlinkError] = None
         while True:
-            data = memoryview(self._sock.recv(1 << 18))
+            data = self._sock.recv(1 << 18)
             offset = 0
             while offset + 16 <= len(data):
                 length, answer, _flags, seq, _pid = _HEADER.unpack_from(data, offset)
@@ -176,7 +210,7 @@ class Socket:
                 offset += (length + 3) & ~3
 
     @staticmethod
-    def _error(data: memoryview, index: int) -> NetlinkError:
+    def _error(data: bytes, index: int) -> NetlinkError:
         _length, _type, flags, _seq, _pid = _HEADER.unpack_from(data, 0)
         code = -struct.unpack_from("=i", data, 16)[0]
         reason = os.strerror(code)

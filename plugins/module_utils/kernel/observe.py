@@ -59,8 +59,9 @@ def overlays(session: Session, names: Iterable[str], settings: Iterable[Sysctl] 
     return state_of(items)
 
 
-def _network(session: Session, view: NsView) -> Iterator[Resource]:
+def _network(session: Session, view: NsView) -> list[Resource]:
     netns = view.netns
+    items: list[Resource] = []
     bridges: dict[int, str] = {}
     tunnels: dict[int, str] = {}
     for info in view.links:
@@ -70,17 +71,24 @@ def _network(session: Session, view: NsView) -> Iterator[Resource]:
             tunnels[info.ifindex] = info.name
         else:
             continue
-        yield link_of(session, view, info)
+        items.append(link_of(session, view, info))
     for found in view.addresses:
         if found.ifindex in bridges:
-            yield Address(netns, bridges[found.ifindex], found.address, found.prefixlen)
-    for index, address, mac in view.neighbours():
-        if index in tunnels:
-            yield Neighbour(netns, tunnels[index], address, mac)
-    for index, mac, dst in view.fdb():
-        # the row for a device's own multicast group comes and goes with the device
-        if dst and index in tunnels and not _is_multicast(dst):
-            yield FdbEntry(netns, tunnels[index], mac, dst)
+            items.append(Address(netns, bridges[found.ifindex], found.address, found.prefixlen))
+    items += [
+        Neighbour(netns, dev, address, mac)
+        for index, address, mac in view.neighbours()
+        if (dev := tunnels.get(index))
+    ]
+    rows = view.fdb()
+    # the row for a device's own multicast group comes and goes with the device
+    vteps = {dst for dst in {row[2] for row in rows} if dst and not _is_multicast(dst)}
+    items += [
+        FdbEntry(netns, dev, mac, dst)
+        for index, mac, dst in rows
+        if dst in vteps and (dev := tunnels.get(index))
+    ]
+    return items
 
 
 def _is_multicast(address: str) -> bool:

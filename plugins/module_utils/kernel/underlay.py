@@ -147,8 +147,8 @@ class Finder:
 def _targets(overlay: Overlay) -> list[tuple[str, str]]:
     """(name, VTEP) of all that packets are sent to."""
     found = {peer.vtep: peer.host or peer.vtep for peer in overlay.peers}
-    for end in overlay.endpoints:
-        found.setdefault(end.vtep, end.vtep)
+    for vtep in {end.vtep: None for end in overlay.endpoints}:
+        found.setdefault(vtep, vtep)
     own = overlay.data_path_address
     return [(name, vtep) for vtep, name in found.items() if vtep != own]
 

@@ -83,10 +83,11 @@ class OverlayKind:
         return state
 
     def guard(self, session: Session, ops: Sequence[Op]) -> None:
-        collisions.refuse_taken_namespaces(session, ops)
-        collisions.refuse_taken_names(session, ops)
-        collisions.refuse_taken_vnis(session, ops)
-        collisions.refuse_routed_subnets(session, self._new_subnets(ops))
+        built = [op for op in ops if isinstance(op.subject, (Netns, Link))]
+        collisions.refuse_taken_namespaces(session, built)
+        collisions.refuse_taken_names(session, built)
+        collisions.refuse_taken_vnis(session, built)
+        collisions.refuse_routed_subnets(session, self._new_subnets(built))
 
     def _new_subnets(self, ops: Sequence[Op]) -> list[tuple[str, Any]]:
         """The subnets of the networks that get a namespace or a link by this plan."""

@@ -164,11 +164,12 @@ def sequence(obj: str, field: str, value: Any) -> list[Any]:
 
 def given(value: Any) -> Any:
     """A declaration without the options that were not given, which Ansible passes as None; names become plain strings."""
-    kind = type(value)
-    if kind is str or kind is int or kind is bool:  # nearly all values, and looking for a Mapping is slow
-        return value
-    if isinstance(value, Mapping):
-        return {str(field): given(one) for field, one in value.items() if one is not None}
+    if isinstance(value, (dict, Mapping)):  # asking for a dict first is fast
+        return {
+            str(field): one if type(one) is str else given(one)
+            for field, one in value.items()
+            if one is not None
+        }
     return [given(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 

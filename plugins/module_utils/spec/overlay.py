@@ -164,7 +164,8 @@ def _one_underlay(overlay: Overlay) -> None:
     seen: dict[int, tuple[str, str]] = {}
     values = [("data_path_address", overlay.data_path_address), ("multicast_group", overlay.multicast_group)]
     values += [(f"peers[{peer.host}].vtep", peer.vtep) for peer in overlay.peers]
-    values += [(f"endpoints[{end.ip or end.ip6}].vtep", end.vtep) for end in overlay.endpoints]
+    ends = {end.vtep: end for end in overlay.endpoints}
+    values += [(f"endpoints[{end.ip or end.ip6}].vtep", vtep) for vtep, end in ends.items()]
     for field, value in values:
         if value:
             seen.setdefault(6 if ":" in value else 4, (field, value))

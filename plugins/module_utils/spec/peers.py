@@ -103,9 +103,9 @@ class _Reader:
         self._reserved = reserved(subnets)
 
     def read(self, place: int, item: Any) -> RemoteEndpoint:
-        if not isinstance(item, Mapping):
+        if not isinstance(item, (dict, Mapping)):  # asking for a dict first is fast
             raise SpecError(self._obj, f"endpoints[{place}]", item, "give a mapping with ip and vtep")
-        if not item.keys() <= _ENDPOINT_KEYS:
+        if not _ENDPOINT_KEYS.issuperset(item):
             fields.known_only(self._obj, item, ENDPOINT_OPTIONS)
         ip, vni, packed = self._ip(place, "ip", item.get("ip"), 4)
         ip6, vni6, packed6 = self._ip(place, "ip6", item["ip6"], 6) if "ip6" in item else _NO_IP
@@ -120,7 +120,7 @@ class _Reader:
             remedy = f"it is in segment {vni6} and {ip} in segment {vni}; give both subnets one VNI to join them by one interface"
             raise SpecError(self._obj, f"endpoints[{place}].ip6", ip6, remedy)
         mac = item.get("mac")
-        if mac:
+        if mac not in (None, ""):
             mac = fields.mac(self._obj, f"endpoints[{place}].mac", mac)
         else:
             mac = fields.default_mac(packed or packed6)

@@ -57,11 +57,7 @@ def parse_subnets(obj: str, value: Any) -> tuple[Subnet, ...]:
                 remedy = f"subnet {taken[subnet.version].cidr} has it already; give each IPv{subnet.version} subnet its own"
                 raise SpecError(obj, f"subnets[{subnet.cidr}].vni", subnet.vni, remedy)
             taken[subnet.version] = subnet
-    result = []
-    for subnet in parsed:
-        if not subnet.vni:
-            subnet = _share(obj, subnet, parsed, segments)
-        result.append(subnet)
+    result = [subnet if subnet.vni else _share(obj, subnet, parsed, segments) for subnet in parsed]
     refuse_overlaps([(obj, result)])
     return tuple(result)
 

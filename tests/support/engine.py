@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calling the engine inside a private world."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ansible_collections.crosshost.network.plugins.module_utils import record
+from ansible_collections.crosshost.network.plugins.module_utils.converge import Outcome, converge
+from ansible_collections.crosshost.network.plugins.module_utils.kernel import encode, nft, observe
+from ansible_collections.crosshost.network.plugins.module_utils.kernel.apply import Executor
+from ansible_collections.crosshost.network.plugins.module_utils.kernel.session import Session
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.endpoint import EndpointKind
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.gwbridge import GwbridgeKind
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.overlay import OverlayKind
+from ansible_collections.crosshost.network.plugins.module_utils.plan import Op
+from ansible_collections.crosshost.network.plugins.module_utils.resources import (
+    HOST,
+    State,
+    Sysctl,
+    state_of,
+)
+
+from .states import NETWORKS, SANDBOXES
+
+Config = list[dict[str, Any]]
+
+
+def warm() -> None:
+    """Import pyroute2 now, so that forked children need not: it takes longer than all they do."""
+    encode._pyroute2("rtmsg")
+
+
+def overlays(
+    config: Config, state: str = "merged", defaults: dict[str, Any] | None = None, check: bool = False
+) -> Outcome:
+    """The overlay module's work, in the namespaces of the caller."""
+    return converge(OverlayKind(defaults or {}), config, state, check)
+
+
+def gwbridges(config: Config, state: str = "merged", check: bool = False) -> Outcome:
+    """The gwbridge module's work."""
+    return converge(GwbridgeKind(), config, state, check)
+
+
+def endpoints(config: Config, state: str = "merged", check: bool = False) -> Outcome:
+    """The endpoint module's work, against what is recorded."""
+    return converge(EndpointKind(), config, state, check)
+
+
+def everything(host: dict[str, Any]) -> list[bool]:
+    """Bring a host to exactly what is declared for it (as the checker takes it), in the roles' order. Which steps
+    changed anything."""
+    done = []
+    if not host["endpoints"]:
+        done.append(endpoints([], "overridden").changed)
+    if host["gwbridges"]:
+        done.append(gwbridges(host["gwbridges"], "overridden").changed)
+    done.append(overlays(host["overlay_networks"], "overridden").changed)
+    if host["endpoints"]:
+        done.append(endpoints(host["endpoints"], "overridden").changed)
+    if not host["gwbridges"]:
+        done.append(gwbridges([], "overridden").changed)
+    return done
+
+
+def execute(ops: Sequence[Op]) -> None:
+    """Carry operations out, in the namespaces of the caller."""
+    with record.locked(), Session() as session:
+        Executor(session).run(list(ops))
+
+
+def observed(wanted: State) -> State:
+    """All that the engine sees of its own: every network, sandbox, pair and gateway bridge that the random states have.
+    Settings are those of ``wanted``."""
+    settings = [item for item in wanted.values() if isinstance(item, Sysctl)]
+    with Session() as session:
+        found = dict(observe.overlays(session, NETWORKS, settings))
+        found.update(state_of(observe.sysctls(session, [item for item in settings if item.netns == HOST])))
+        found.update(observe.endpoints(session, SANDBOXES, lambda _link: True, SANDBOXES))
+        found.update(state_of(observe.bridge(session, "gwb")))
+        found.update(state_of(_normal(chain) for chain in nft.chains(HOST, "inet")))
+    return found
+
+
+def _normal(chain: Any) -> Any:
+    rules = tuple(json.dumps(json.loads(rule), sort_keys=True, separators=(",", ":")) for rule in chain.rules)
+    return chain._replace(rules=rules)

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Random valid states: what crosshost can want a host to be. Seeded, and shrinkable by :func:`shrink`.
+
+``wide`` states also hold what the planner must treat rightly though no compiler makes it today (links that are down,
+tunnels in the host's namespace, rows of every device); states that are not wide can be put into a real kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+
+from ansible_collections.crosshost.network.plugins.module_utils.resources import (
+    HOST,
+    ZERO_MAC,
+    Address,
+    FdbEntry,
+    Link,
+    Neighbour,
+    Netns,
+    NftChain,
+    Peer,
+    Record,
+    Resource,
+    Route,
+    State,
+    Sysctl,
+    state_of,
+)
+
+NETWORKS, SANDBOXES = ("a", "b", "c"), ("box1", "box2")
+SETTINGS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+VTEPS = ("10.98.0.2", "10.98.0.3", "10.98.0.4")
+BRIDGE_ATTRS = ((("default_pvid", 0), ("mcast_snooping", 0)), (("default_pvid", 0), ("mcast_snooping", 1)))
+_PORTS = (
+    (),
+    (("learning", 0),),
+    (("neigh_suppress", 1),),
+    (("flood", 0), ("learning", 0)),
+    (("isolated", 1),),
+)
+_HOOKS = (("nat", "postrouting", 100), ("filter", "forward", 0))
+
+
+def pair(seed: int, wide: bool) -> tuple[State, State]:
+    """Two states between which a plan may be asked for: settings of common namespaces are in both."""
+    chance = random.Random(seed)  # noqa: S311  (no secret)
+    settings = {
+        netns: [name for name in SETTINGS if chance.random() < 0.4]
+        for netns in (HOST, *(f"xh-{name}" for name in NETWORKS))
+    }
+    first = Builder(chance, wide, settings).build()
+    kind = chance.random()
+    if kind < 0.4:
+        second = _neighbour_of(state_of(first), chance)
+        return (second, state_of(first)) if chance.random() < 0.5 else (state_of(first), second)
+    keep = [item for item in first if chance.random() < 0.8] if kind < 0.7 else []
+    return state_of(first), state_of(Builder(chance, wide, settings, keep).build())
+
+
+def _neighbour_of(state: State, chance: random.Random) -> State:
+    """The state with a few resources left out and a few links changed."""
+    for identity in chance.sample(list(state), min(len(state), chance.randrange(7))):
+        if identity in state and identity[0] != "Sysctl":
+            state = without(state, identity)
+    bridges = [item for item in state.values() if isinstance(item, Link) and item.kind == "bridge"]
+    for identity, item in list(state.items()):
+        if isinstance(item, Link) and chance.random() < 0.2:
+            masters = [one.name for one in bridges if one.netns == item.netns] if item.master else [""]
+            state[identity] = item._replace(
+                mtu=chance.choice((1400, item.mtu)), master=chance.choice(masters)
+            )
+    return state
+
+
+class Builder:
+    """Puts a state together, never anything on what is not there. ``keep`` are resources to take over where valid."""
+
+    def __init__(
+        self,
+        chance: random.Random,
+        wide: bool,
+        settings: dict[str, list[str]],
+        keep: list[Resource] | None = None,
+    ) -> None:
+        self._chance = chance
+        self._wide = wide
+        self._settings = settings
+        self._keep = keep or []
+
+    def build(self) -> list[Resource]:
+        chance = self._chance
+        networks = [name for name in NETWORKS if chance.random() < 0.6]
+        boxes = [name for name in SANDBOXES if chance.random() < 0.6]
+        items: list[Resource] = [Netns(f"xh-{name}", f"crosshost:{name}") for name in networks]
+        items += [Netns(name, "crosshost:sandbox") for name in boxes]
+        if self._wide and chance.random() < 0.2:
+            items = [
+                item._replace(mark="crosshost:old") if isinstance(item, Netns) else item for item in items
+            ]
+        places = [f"xh-{name}" for name in networks]
+        for netns in [HOST, *places]:
+            items += [Sysctl(netns, name, str(chance.randrange(2))) for name in self._settings[netns]]
+        for place, netns in enumerate(places):
+            items += self._network(netns, netns[3:], place)
+        if chance.random() < 0.4:
+            items += self._gateway_bridge()
+        for netns in [HOST, *places]:
+            items += self._joined(netns, boxes, items)
+        items += self._chains()
+        if self._wide:
+            items += [
+                Record("overlay_network", name, json.dumps({"name": name, "n": chance.randrange(2)}))
+                for name in networks
+            ]
+            if chance.random() < 0.2:
+                items += self._tunnel(HOST, "a", 90 + chance.randrange(2), "", 1400)
+        return self._settled(items)
+
+    def _settled(self, items: list[Resource]) -> list[Resource]:
+        """With rows and addresses of the kept state where their device is still the same one."""
+        found = state_of(items)
+        for item in self._keep:
+            if not isinstance(item, (FdbEntry, Neighbour)):
+                continue
+            link = found.get(("Link", item.netns, item.dev))
+            of_tunnel = isinstance(item, Neighbour) or bool(item.dst)
+            if isinstance(link, Link) and (link.kind == "vxlan" if of_tunnel else bool(link.master)):
+                found.setdefault(_identity(item), item)
+        return list(found.values())
+
+    def _network(self, netns: str, name: str, place: int) -> Iterator[Resource]:
+        chance = self._chance
+        for segment in range(chance.randrange(1, 3)):
+            vni = 10 * (place + 1) + segment + (chance.random() < 0.2) * 2
+            mtu = chance.choice((1450, 1430))
+            bridge = f"br{vni}"
+            mac = f"5a:00:00:00:00:{vni:02x}" if chance.random() < 0.9 else f"5a:00:00:00:01:{vni:02x}"
+            yield Link(
+                netns,
+                bridge,
+                "bridge",
+                f"crosshost:{name}",
+                mtu,
+                mac,
+                attrs=chance.choice(BRIDGE_ATTRS),
+                up=self._up(),
+            )
+            if chance.random() < 0.8:
+                yield Address(netns, bridge, f"10.{vni}.0.{chance.choice((1, 254))}", chance.choice((16, 24)))
+            if chance.random() < 0.4:
+                yield Address(netns, bridge, f"fd{vni}::1", 64)
+            master = bridge if not self._wide or chance.random() < 0.9 else ""
+            yield from self._tunnel(netns, name, vni, master, mtu)
+
+    def _up(self) -> bool:
+        return not self._wide or self._chance.random() < 0.9
+
+    def _tunnel(self, netns: str, name: str, vni: int, master: str, mtu: int) -> Iterator[Resource]:
+        chance = self._chance
+        static = chance.random() < 0.5
+        attrs: dict[str, str | int] = {
+            "id": vni,
+            "learning": 0 if static else 1,
+            "local": "10.98.0.1",
+            "port": chance.choice((4789, 4789, 4790)),
+            "proxy": 1 if static else 0,
+        }
+        if not static and chance.random() < 0.3:
+            attrs.update(group="239.1.1.1", dev="eth1")
+        dev = f"vx{vni}"
+        port = chance.choice(_PORTS) if master else ()
+        yield Link(
+            netns,
+            dev,
+            "vxlan",
+            f"crosshost:{name}",
+            mtu,
+            "",
+            master,
+            self._up(),
+            tuple(sorted(attrs.items())),
+            port,
+        )
+        yield from self._rows(netns, dev, vni)
+
+    def _rows(self, netns: str, dev: str, vni: int) -> Iterator[Resource]:
+        chance = self._chance
+        for number in range(2, 2 + chance.randrange(4)):
+            mac = f"02:42:0a:{vni:02x}:00:{number:02x}"
+            if chance.random() < 0.8:
+                yield FdbEntry(netns, dev, mac, chance.choice(VTEPS))
+            if chance.random() < 0.8:
+                near = mac if chance.random() < 0.8 else f"02:42:0b:{vni:02x}:00:{number:02x}"
+                yield Neighbour(netns, dev, f"10.{vni}.0.{number}", near)
+            if chance.random() < 0.3:
+                yield Neighbour(netns, dev, f"fd{vni}::{number}", mac)
+        for vtep in VTEPS:
+            if chance.random() < 0.2:
+                yield FdbEntry(netns, dev, ZERO_MAC, vtep)
+
+    def _gateway_bridge(self) -> Iterator[Resource]:
+        chance = self._chance
+        attrs = chance.choice(BRIDGE_ATTRS)
+        yield Link(
+            HOST,
+            "gwb",
+            "bridge",
+            "crosshost:gwbridge",
+            chance.choice((1500, 1400)),
+            "5a:00:00:00:09:09",
+            attrs=attrs,
+        )
+        yield Address(HOST, "gwb", f"172.30.0.{chance.choice((1, 2))}", 24)
+
+    def _joined(self, netns: str, boxes: list[str], items: list[Resource]) -> list[Resource]:
+        """Pairs from this namespace into sandboxes, with what is on both ends."""
+        chance = self._chance
+        bridges = [
+            item for item in items if isinstance(item, Link) and item.netns == netns and item.kind == "bridge"
+        ]
+        found: list[Resource] = []
+        for number, box in enumerate(boxes):
+            if not bridges or chance.random() < 0.4:
+                continue
+            bridge = chance.choice(bridges)
+            name = f"ve{netns[3:]}{number}" if netns else f"vg{number}"
+            inner = (f"eth{netns[3:]}" if netns else "gw0") + (
+                "x" if self._wide and chance.random() < 0.1 else ""
+            )
+            block = "172.30.0" if not netns else f"10.{bridge.name[2:]}.0"
+            last = chance.choice((20, 21))
+            fixed = chance.random() < 0.5  # the MAC stays the same whatever the address
+            mac = (
+                f"02:42:0f:00:{number:02x}:{ord(netns[3]) if netns else 0:02x}"
+                if fixed
+                else f"02:42:0f:01:{number:02x}:{last:02x}"
+            )
+            peer = Peer(box, inner, mac, bridge.mtu)
+            alias = f"crosshost:{netns[3:] or 'gwbridge'}/{box}"
+            port = chance.choice(_PORTS)
+            found.append(
+                Link(
+                    netns, name, "veth", alias, bridge.mtu, "", bridge.name, self._up(), port=port, peer=peer
+                )
+            )
+            found.append(Address(box, inner, f"{block}.{last}", 24))
+            if netns and chance.random() < 0.7:
+                found.append(FdbEntry(netns, name, mac))
+            elif netns and self._wide:
+                found.append(FdbEntry(netns, name, f"02:42:0e:00:00:{number:02x}"))
+            found += self._routes(box, inner, block, netns)
+        return found
+
+    def _routes(self, box: str, inner: str, block: str, netns: str) -> Iterator[Resource]:
+        chance = self._chance
+        far = 200 + (ord(netns[3]) - ord("a") if netns else 9)
+        if not netns and chance.random() < 0.8:
+            yield Route(box, "0.0.0.0/0", inner, f"{block}.{chance.choice((1, 2))}")
+        if chance.random() < 0.4:
+            yield Route(box, f"10.{far}.0.0/24", inner, f"{block}.1" if chance.random() < 0.5 else "")
+        if chance.random() < 0.3:
+            yield Address(box, inner, f"fd00:{far}::20", 64)
+            yield Route(box, f"fd00:{far + 20}::/64", inner, f"fd00:{far}::{chance.choice((1, 2))}")
+
+    def _chains(self) -> Iterator[Resource]:
+        chance = self._chance
+        for kind, hook, prio in _HOOKS:
+            if chance.random() < 0.3:
+                rules = [_rule(chance) for _ in range(chance.randrange(3))]
+                yield NftChain(HOST, "inet", f"gwb-{kind}", kind, hook, prio, tuple(rules))
+
+
+def _rule(chance: random.Random) -> str:
+    match = {
+        "match": {"op": chance.choice(("==", "!=")), "left": {"meta": {"key": "oifname"}}, "right": "gwb"}
+    }
+    prefix = {"prefix": {"addr": f"10.{chance.randrange(9)}.0.0", "len": 16}}
+    source = {
+        "match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": prefix}
+    }
+    return json.dumps([match, source, {"accept": None}], sort_keys=True, separators=(",", ":"))
+
+
+def _identity(item: Resource) -> tuple[object, ...]:
+    return next(iter(state_of([item])))
+
+
+def shrink(
+    states: tuple[State, State], fails: Callable[[State, State], bool], rounds: int = 400
+) -> tuple[State, State]:
+    """A smaller pair that still fails: resources are left out one by one, with all that hangs on them."""
+    current = list(states)
+    for _ in range(3):
+        for side in (0, 1):
+            for identity in list(current[side]):
+                if rounds <= 0:
+                    return current[0], current[1]
+                if identity not in current[side] or identity[0] == "Sysctl":
+                    continue
+                rounds -= 1
+                trial = list(current)
+                trial[side] = without(current[side], identity)
+                if fails(trial[0], trial[1]):
+                    current = trial
+    return current[0], current[1]
+
+
+def without(state: State, identity: tuple[object, ...]) -> State:
+    """The state less one resource and everything that cannot be without it."""
+    left = {k: item for k, item in state.items() if k != identity}
+    while True:
+        fine = {k: item for k, item in left.items() if _stands(item, left)}
+        if len(fine) == len(left):
+            return left
+        left = fine
+
+
+def _stands(item: Resource, state: State) -> bool:
+    netns = "" if isinstance(item, (Netns, Record)) else item.netns
+    if netns and ("Netns", netns) not in state:
+        return False
+    if isinstance(item, Link):
+        peer = not (item.peer and item.peer.netns) or ("Netns", item.peer.netns) in state
+        return peer and (not item.master or ("Link", item.netns, item.master) in state)
+    if isinstance(item, (Address, Route, Neighbour, FdbEntry)):
+        devices = {(one.netns, one.name) for one in state.values() if isinstance(one, Link)}
+        devices |= {
+            (one.peer.netns, one.peer.name) for one in state.values() if isinstance(one, Link) and one.peer
+        }
+        if (item.netns, item.dev) not in devices:
+            return False
+    if isinstance(item, Route) and item.gateway:
+        return any(
+            isinstance(one, Address)
+            and one.dev == item.dev
+            and one.netns == item.netns
+            and (":" in one.address) == (":" in item.dst)
+            for one in state.values()
+        )
+    return True
