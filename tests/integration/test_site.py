@@ -45,7 +45,7 @@ def pictures(lab: SiteLab) -> list[Any]:
     return [lab.picture(host) for host in HOSTS]
 
 
-def test_site_carries_traffic_and_a_second_run_changes_nothing(site_lab: SiteLab, tmp_path: Path) -> None:  # noqa: F811
+def test_site_carries_traffic_and_a_second_run_changes_nothing(site_lab: SiteLab, tmp_path: Path) -> None:
     first = site_lab.playbook("site.yml", CLUSTER, tmp_path)
     assert first.code == 0, first.text
     assert all(count == 5 for count in first.changed().values()), first.text
@@ -69,7 +69,7 @@ def test_site_carries_traffic_and_a_second_run_changes_nothing(site_lab: SiteLab
     assert pictures(site_lab) == before
 
 
-def test_check_mode_shows_an_edit_and_alters_nothing(site_lab: SiteLab, tmp_path: Path) -> None:  # noqa: F811
+def test_check_mode_shows_an_edit_and_alters_nothing(site_lab: SiteLab, tmp_path: Path) -> None:
     assert site_lab.playbook("site.yml", CLUSTER, tmp_path).code == 0
     before = pictures(site_lab)
     edited = copy.deepcopy(CLUSTER)
@@ -85,7 +85,7 @@ def test_check_mode_shows_an_edit_and_alters_nothing(site_lab: SiteLab, tmp_path
     site_lab.reach(("h2/app", "10.20.2.99"))
 
 
-def test_check_mode_on_new_hosts_predicts_what_the_run_does(site_lab: SiteLab, tmp_path: Path) -> None:  # noqa: F811
+def test_check_mode_on_new_hosts_predicts_what_the_run_does(site_lab: SiteLab, tmp_path: Path) -> None:
     before = pictures(site_lab)
     shown = site_lab.playbook("site.yml", CLUSTER, tmp_path, "--check", "--diff")
     assert shown.code == 0, shown.text
@@ -98,7 +98,7 @@ def test_check_mode_on_new_hosts_predicts_what_the_run_does(site_lab: SiteLab, t
     assert lines[0] == lines[1]
 
 
-def test_a_mistake_is_found_before_any_host_is_touched(site_lab: SiteLab, tmp_path: Path) -> None:  # noqa: F811
+def test_a_mistake_is_found_before_any_host_is_touched(site_lab: SiteLab, tmp_path: Path) -> None:
     before = pictures(site_lab)
     wrong = copy.deepcopy(CLUSTER)
     wrong["crosshost_endpoints"][2]["ip"] = "10.20.2.11"
@@ -109,7 +109,7 @@ def test_a_mistake_is_found_before_any_host_is_touched(site_lab: SiteLab, tmp_pa
     assert pictures(site_lab) == before
 
 
-def test_one_host_alone_knows_all_peers(site_lab: SiteLab, tmp_path: Path) -> None:  # noqa: F811
+def test_one_host_alone_knows_all_peers(site_lab: SiteLab, tmp_path: Path) -> None:
     run = site_lab.playbook("site.yml", CLUSTER, tmp_path, "--limit", "h1")
     assert run.code == 0, run.text
     assert set(run.recap) == {"h1"}
@@ -118,7 +118,7 @@ def test_one_host_alone_knows_all_peers(site_lab: SiteLab, tmp_path: Path) -> No
     assert site_lab.script("h2", "ls /run/netns 2>/dev/null || true") == ""
 
 
-def test_addresses_are_found_by_the_interface(site_lab: SiteLab, tmp_path: Path) -> None:  # noqa: F811
+def test_addresses_are_found_by_the_interface(site_lab: SiteLab, tmp_path: Path) -> None:
     found = {**CLUSTER, "crosshost_data_path_interface": "eth1"}
     run = site_lab.playbook("site.yml", found, tmp_path, "-e", '{"crosshost_vtep": null}')
     assert run.code == 0, run.text
@@ -128,7 +128,7 @@ def test_addresses_are_found_by_the_interface(site_lab: SiteLab, tmp_path: Path)
     assert "set crosshost_vtep" in " ".join(alone.text.split())
 
 
-def test_a_host_that_lacks_a_program_is_told_so(site_lab: SiteLab, tmp_path: Path) -> None:  # noqa: F811
+def test_a_host_that_lacks_a_program_is_told_so(site_lab: SiteLab, tmp_path: Path) -> None:
     site_lab.script("h2", "mv /usr/sbin/nft /usr/sbin/nft.away")
     try:
         run = site_lab.playbook("site.yml", CLUSTER, tmp_path, "-e", "crosshost_install_packages=false")
@@ -142,7 +142,7 @@ def test_a_host_that_lacks_a_program_is_told_so(site_lab: SiteLab, tmp_path: Pat
         site_lab.script("h2", "mv /usr/sbin/nft.away /usr/sbin/nft")
 
 
-def test_teardown_leaves_nothing(site_lab: SiteLab, tmp_path: Path) -> None:  # noqa: F811
+def test_teardown_leaves_nothing(site_lab: SiteLab, tmp_path: Path) -> None:
     before = pictures(site_lab)
     assert site_lab.playbook("site.yml", CLUSTER, tmp_path).code == 0
     run = site_lab.playbook("teardown.yml", CLUSTER, tmp_path)

@@ -72,7 +72,11 @@ def test_defaults_are_the_documented_ones(role: str) -> None:
 def test_the_roles_together_describe_what_the_view_reads() -> None:
     described = {name for role in ROLES for name in options(role)}
     assert set(cluster.VARIABLES) <= described
-    assert described - set(cluster.VARIABLES) == {"crosshost_install_packages", "crosshost_packages"}
+    assert described - set(cluster.VARIABLES) == {
+        "crosshost_install_packages",
+        "crosshost_packages",
+        "crosshost_restore_at_boot",
+    }
 
 
 def test_nested_options_are_those_of_the_parsers() -> None:
