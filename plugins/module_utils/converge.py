@@ -15,13 +15,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Protocol
 
-from . import record, render
-from .errors import ApplyError, CrosshostError, HostError, SpecError
+from . import record
+from .errors import ApplyError, HostError, SpecError
 from .kernel import netns
-from .kernel.apply import Executor, OpError
 from .kernel.session import Session
 from .plan import Op, plan
-from .resources import FdbEntry, Link, Record, State, key, state_of
+from .resources import FdbEntry, Link, Record, State, state_of
 from .spec import fields
 
 STATES = ("merged", "replaced", "overridden", "deleted", "gathered", "rendered")
@@ -127,7 +126,9 @@ def _converge(
         kind.check(items)
         whole = _without_ports(kind.desired(session, names))
         ops = plan({}, {**whole, **_records(kind, [], items, names)[1]})
-        return Outcome(False, [], items, render.commands(ops), {"before": "", "after": ""})
+        from . import transaction
+
+        return Outcome(False, [], items, transaction.commands(ops), {"before": "", "after": ""})
     after, scope = _target(kind, recorded, items, names, state, session)
     kind.check(after)
     wanted = set(map(kind.key, after))
@@ -137,18 +138,20 @@ def _converge(
     ops = plan({**observed, **old}, {**desired, **new})
     if not ops:
         return Outcome(False, recorded, after, [], {"before": "", "after": ""})
-    outcome = Outcome(True, recorded, after, render.commands(ops), _diff(ops))
+    from . import transaction  # late: a run that changes nothing is spared its compilation
+
+    outcome = Outcome(True, recorded, after, transaction.commands(ops), transaction.diff(ops))
     kind.guard(session, ops)
     if not check:
         kernel_ops = [op for op in ops if not isinstance(op.subject, Record)]
         if kernel_ops:
-            _apply(kind, session, kernel_ops, scope, observed, desired)
+            transaction.apply(kind, session, kernel_ops, scope, observed, desired)
         try:
             record.save(kind.name, after)
         except OSError as error:
             reason = f"{record.STATE_DIR}: the record cannot be saved ({error.strerror}); mend that, then run again"
             found = kind.observed(session, scope, desired)
-            undone = _undo(kind, session, scope, found, observed, desired)
+            undone = transaction.undo(kind, session, scope, found, observed, desired)
             raise ApplyError(f"{kind.name}: {reason}; {undone}") from None
     return outcome
 
@@ -219,73 +222,3 @@ def _records(
         for side in sides
     )
     return old, new
-
-
-def _diff(ops: Sequence[Op]) -> dict[str, str]:
-    """The two sides of what changes: of an object that is changed in place, only the lines that differ."""
-    before = render.listing(op.before for op in ops if op.before is not None).splitlines(keepends=True)
-    after = render.listing(op.after for op in ops if op.after is not None).splitlines(keepends=True)
-    both = set(before) & set(after)
-    return {
-        "before": "".join(line for line in before if line not in both),
-        "after": "".join(line for line in after if line not in both),
-    }
-
-
-def _apply(
-    kind: Kind,
-    session: Session,
-    ops: list[Op],
-    scope: list[str],
-    observed: State,
-    desired: State,
-) -> None:
-    """Carry out the plan and look whether the kernel agrees; if anything goes wrong, go back."""
-    failure = ""
-    try:
-        Executor(session).run(ops)
-    except OpError as error:
-        failure = f"{_line(error.op)}: {error.reason}"
-    except (CrosshostError, OSError) as error:
-        failure = str(error)
-    except Exception:
-        # a fault of ours must not leave a half-made host either; then the traceback may come
-        session.forget()
-        _undo(kind, session, scope, kind.observed(session, scope, desired), observed, desired)
-        raise
-    session.forget()
-    found = kind.observed(session, scope, desired)
-    if not failure:
-        rest = plan(found, desired)
-        if not rest:
-            return
-        failure = f"the kernel does not show what was written: {_line(rest[0])} ({len(rest)} differences)"
-    raise ApplyError(f"{kind.name}: {failure}; {_undo(kind, session, scope, found, observed, desired)}")
-
-
-def _line(op: Op) -> str:
-    lines = render.commands([op])
-    return lines[0] if lines else str(key(op.subject))
-
-
-def _undo(
-    kind: Kind,
-    session: Session,
-    scope: list[str],
-    found: State,
-    observed: State,
-    desired: State,
-) -> str:
-    """Plan back from what is there to what was there, carry it out, and say in words how that went."""
-    try:
-        Executor(session).run(plan(found, observed))
-    except OpError as error:
-        return f"undoing it failed too: {_line(error.op)}: {error.reason}"
-    except (CrosshostError, OSError) as error:
-        return f"undoing it failed too: {error}"
-    finally:
-        session.forget()
-    rest = plan(kind.observed(session, scope, desired), observed)
-    if rest:
-        return f"it was undone but for {len(rest)} differences, the first: {_line(rest[0])}"
-    return "everything done before it was undone"

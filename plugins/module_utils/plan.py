@@ -56,7 +56,9 @@ def plan(observed: State, desired: State) -> list[Op]:
     doomed |= _flushed_routes(observed, doomed)
     dead = _dead_devices(observed, doomed)
     going = [observed[k] for k in observed if k in doomed] if doomed else []
-    deletes = _ranked((_delete_rank(item), Op(item, None)) for item in going if not _implied(item, observed, doomed, dead))
+    deletes = _ranked(
+        (_delete_rank(item), Op(item, None)) for item in going if not _implied(item, observed, doomed, dead)
+    )
     middle = after_deletes(observed, deletes) if deletes else observed
     middle = _after_moves(middle, desired)
     if middle is not observed:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .expect import SANDBOX, ZERO_MAC, Host, Wanted, bridge_blocks, wanted_chains, wanted_host
@@ -62,6 +63,8 @@ def _space(name: str, wanted: Wanted, space: Space, facts: Facts) -> Iterator[st
         if whole or ((device.alias.startswith("crosshost:") or device.group == _GROUP) and not leg):
             yield f"link {device.name}: unexpected ({device.kind or 'device'}, alias {device.alias!r})"
     looked_at = set(space.devices) - skipped if whole else set(ours.values())
+    near = {(dev, address, _mac_of(mac, facts)) for dev, address, mac in wanted.neighbours}
+    wanted = replace(wanted, neighbours=near)
     yield from _tables(wanted, space, ours, looked_at)
     for setting, value in wanted.settings.items():
         present = facts.setting(name, setting)
@@ -81,6 +84,15 @@ def _loopback(wanted: Wanted, space: Space) -> Iterator[str]:
         yield "link lo: is down"
     extra = {row for row in space.addresses if row[0] == "lo"} - {("lo", "127.0.0.1/8"), ("lo", "::1/128")}
     yield from (f"address {address} on lo: unexpected" for _lo, address in sorted(extra))
+
+
+def _mac_of(text: str, facts: Facts) -> str:
+    """A MAC, or that of a device: ``@namespace/device``."""
+    if not text.startswith("@"):
+        return text
+    netns, _, name = text[1:].partition("/")
+    device = facts.spaces[netns].devices.get(name) if netns in facts.spaces else None
+    return device.mac if device else f"that of {text[1:]}"
 
 
 def _find(label: str, space: Space) -> Device | None:

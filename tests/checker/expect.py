@@ -20,7 +20,7 @@ Host = Mapping[str, Any]
 @dataclass
 class Wanted:
     """What one namespace has to hold. ``links`` map a device's name (or ``@alias`` where only the alias is declared) to
-    the attributes that it must have; ``legs`` are sandboxes' ways out, whose addresses are handed out on the host."""
+    the attributes that it must have; a neighbour's MAC may be that of a device, ``@namespace/device``; ``legs`` are sandboxes' ways out, whose addresses are handed out on the host."""
 
     mark: str
     links: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -205,6 +205,9 @@ def _endpoint(
     for text in addresses:
         own = segment_of(text, subnets)
         inner.addresses.add((interface, f"{ipaddress.ip_address(text)}/{own['block'].prefixlen}"))
+        if own["gateway"] and own["block"].version == 4 and not static:
+            nearest = f"@xh-{network['name']}/br{own['vni']}"
+            inner.neighbours.add((interface, str(own["gateway"]), nearest))
         for other in subnets:
             if own["gateway"] and other is not own and other["block"].version == own["block"].version:
                 inner.routes.add((str(other["block"]), interface, own["gateway"]))

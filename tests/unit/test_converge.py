@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.crosshost.network.plugins.module_utils import converge as flow
-from ansible_collections.crosshost.network.plugins.module_utils import record
+from ansible_collections.crosshost.network.plugins.module_utils import record, transaction
 from ansible_collections.crosshost.network.plugins.module_utils.errors import (
     ApplyError,
     CollisionError,
@@ -110,7 +110,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
         def forget(self) -> None:
             pass
 
-    monkeypatch.setattr(flow, "Executor", FakeExecutor)
+    monkeypatch.setattr(transaction, "Executor", FakeExecutor)
     monkeypatch.setattr(flow, "Session", FakeSession)
     monkeypatch.setattr(flow, "need_root", lambda: None)
     monkeypatch.setattr(flow.netns, "sweep", lambda: None)

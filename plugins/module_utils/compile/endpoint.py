@@ -15,6 +15,7 @@ from ..resources import (
     Attrs,
     FdbEntry,
     Link,
+    Neighbour,
     Peer,
     Resource,
     Route,
@@ -56,10 +57,18 @@ def port_name(prefix: str, owner: str) -> str:
     return prefix + hashlib.sha256(owner.encode()).hexdigest()[:10]
 
 
-def compile_endpoint(
-    endpoint: Endpoint, overlay: Overlay, netns: str, interface: str, mtu: int
-) -> Iterator[Resource]:
+class Place(NamedTuple):
+    """Where an endpoint goes, and what it takes from its network there: the MTU and the MAC of the segment's bridge."""
+
+    netns: str
+    interface: str
+    mtu: int
+    bridge_mac: str
+
+
+def compile_endpoint(endpoint: Endpoint, overlay: Overlay, place: Place) -> Iterator[Resource]:
     """The pair, the static row of its port, and what the sandbox needs to reach the network's other subnets."""
+    netns, interface, mtu, bridge_mac = place
     outer = netns_name(overlay.name)
     port = port_name("ve", endpoint.id)
     yield Link(
@@ -81,6 +90,9 @@ def compile_endpoint(
         own = find(overlay.subnets, packed)
         assert own is not None
         yield Address(netns, interface, text, own.prefixlen)
+        if own.gateway and own.version == 4 and overlay.control_plane != "static":
+            # the gateways of other hosts ask in the same name and reach everybody: the nearest one stays the one to use
+            yield Neighbour(netns, interface, own.gateway, bridge_mac)
         for other in overlay.subnets:
             if own.gateway and other.version == own.version and other.cidr != own.cidr:
                 yield Route(netns, other.cidr, interface, own.gateway)

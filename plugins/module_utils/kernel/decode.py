@@ -178,11 +178,12 @@ def made_by_kernel(route: RouteInfo) -> bool:
     return route.protocol == _PROTO_KERNEL
 
 
-# Whole messages as the rows come back that crosshost writes. Any other is read by walking its attributes.
+# Whole messages, as the rows come back that crosshost writes: ndmsg, then NDA_DST and NDA_LLADDR of a neighbour,
+# NDA_LINK_NETNSID, NDA_LLADDR and NDA_DST of an FDB row, then counters. Any other is read by walking its attributes.
 _LEAD = "=12sxxxx"  # length, type, flags and sequence number, which are the same in a run; the port
-_NEIGH4 = struct.Struct(_LEAD + "BxxxiHBB4s4s4s6sxx28x")  # ndmsg, NDA_DST of 4 bytes, NDA_LLADDR, counters
+_NEIGH4 = struct.Struct(_LEAD + "BxxxiHBB4s4s4s6sxx28x")
 _NEIGH6 = struct.Struct(_LEAD + "BxxxiHBB4s16s4s6sxx28x")
-_FDB4 = struct.Struct(_LEAD + "BxxxiHBB4s4x4s6sxx4s4s20x")  # ndmsg, NDA_LINK_NETNSID, NDA_LLADDR, NDA_DST, counters
+_FDB4 = struct.Struct(_LEAD + "BxxxiHBB4s4x4s6sxx4s4s20x")
 _FDB6 = struct.Struct(_LEAD + "BxxxiHBB4s4x4s6sxx4s16s20x")
 _DST4, _DST6, _LLADDR, _NETNSID = (struct.pack("=HH", *head) for head in ((8, 1), (20, 1), (10, 2), (8, 10)))
 

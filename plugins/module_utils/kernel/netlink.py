@@ -98,7 +98,8 @@ class Rows:
         if shape is None:
             return 0
         end = offset + (len(data) - offset) // length * length
-        return length * self._read(data[offset : offset + 12], shape.iter_unpack(data[offset:end]), self.found)
+        run = shape.iter_unpack(data[offset:end])
+        return length * self._read(data[offset : offset + 12], run, self.found)
 
 
 RowReader = Callable[[bytes, Iterator[tuple[Any, ...]], list[tuple[int, str, str]]], int]

@@ -72,9 +72,11 @@ def _network(session: Session, view: NsView) -> list[Resource]:
         else:
             continue
         items.append(link_of(session, view, info))
-    for found in view.addresses:
-        if found.ifindex in bridges:
-            items.append(Address(netns, bridges[found.ifindex], found.address, found.prefixlen))
+    items += [
+        Address(netns, dev, found.address, found.prefixlen)
+        for found in view.addresses
+        if (dev := bridges.get(found.ifindex))
+    ]
     items += [
         Neighbour(netns, dev, address, mac)
         for index, address, mac in view.neighbours()
@@ -221,6 +223,9 @@ def _inside(session: Session, netns: str, names: set[str]) -> Iterator[Resource]
     for found in view.addresses:
         if view.name_of(found.ifindex) in names:
             yield Address(netns, view.name_of(found.ifindex), found.address, found.prefixlen)
+    for index, address, mac in view.neighbours():
+        if view.name_of(index) in names:
+            yield Neighbour(netns, view.name_of(index), address, mac)
     for way in view.routes:
         dev = view.name_of(way.dev)
         if dev in names and not made_by_kernel(way):

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from .. import record
-from ..compile.endpoint import Leg, compile_endpoint, compile_leg, endpoint_alias
-from ..compile.overlay import bridge_name
+from ..compile.endpoint import Leg, Place, compile_endpoint, compile_leg, endpoint_alias
+from ..compile.overlay import bridge_mac, bridge_name
 from ..errors import CollisionError, HostError, SpecError
 from ..kernel import collisions, containers, observe
 from ..kernel import netns as _netns
@@ -27,6 +27,7 @@ from ..resources import (
     Route,
     State,
     Sysctl,
+    key,
     mark_of,
     netns_name,
     state_of,
@@ -99,7 +100,8 @@ class EndpointKind:
                 found.append(Netns(netns, observe.SANDBOX_MARK))
             interface = self._interface(session, one, netns, taken)
             network = self._networks[one.network]
-            found.extend(compile_endpoint(one, network, netns, interface, self._mtu(session, finder, one)))
+            place = Place(netns, interface, *self._segment(session, finder, one))
+            found.extend(compile_endpoint(one, network, place))
         found.extend(self._legs(session, self._touched(names)))
         return state_of(dict.fromkeys(found))
 
@@ -107,20 +109,25 @@ class EndpointKind:
         chosen = {endpoint_alias(name) for name in names}
         places = self._touched(names)
         living = {one.place for one in self._parsed.values()}
+        routed = {one.place for one in self._parsed.values() if one.default_route}
 
         def wanted(link: Link) -> bool:
             if not link.alias:
                 return True  # half made by a run that was killed: nobody's but ours to finish or to remove
             if link.netns == HOST:
                 place = _leg_place(link)
-                return place in places or place not in living
+                # an endpoint that this run is not about may still need the leg
+                mine = place in places and (key(link) in desired or place not in routed)
+                return mine or place not in living
             return link.alias in chosen
 
         recorded = [item for item in record.load(NAME) if self.key(item) in names]
         spaces = {known_path(item) for item in recorded}
         spaces |= {link.peer.netns for link in desired.values() if isinstance(link, Link) and link.peer}
         named = {one.sandbox for one in self._parsed.values()}
-        own = [name for name in observe.sandbox_names(session) if name in places or name not in named]
+        made = {item.name for item in desired.values() if isinstance(item, Netns)}
+        # likewise, it may still be in the sandbox
+        own = [name for name in observe.sandbox_names(session) if name in made or name not in named]
         settings = [item for item in desired.values() if isinstance(item, Sysctl)]
         found = observe.endpoints(session, spaces - {HOST}, wanted, own)
         return {**found, **state_of(observe.sysctls(session, settings))}
@@ -185,13 +192,14 @@ class EndpointKind:
         used.add(f"eth{number}")
         return f"eth{number}"
 
-    def _mtu(self, session: Session, finder: Finder, one: Endpoint) -> int:
-        """The network's MTU: that of its bridge, or what it will be when the network is not there yet."""
+    def _segment(self, session: Session, finder: Finder, one: Endpoint) -> tuple[int, str]:
+        """MTU and MAC of the segment's bridge, as they are, or as they will be when the network is not there yet."""
         view = session.view(netns_name(one.network))
         bridge = view.by_name.get(bridge_name(one.vni)) if view else None
         if bridge is not None and not self._check_mode:
-            return bridge.mtu
-        return finder.resolve(self._networks[one.network]).mtu
+            return bridge.mtu, bridge.mac
+        below = finder.resolve(self._networks[one.network])
+        return below.mtu, bridge_mac(below.vtep, one.vni)
 
     def _legs(self, session: Session, places: set[str]) -> Iterable[Resource]:
         """A leg for each of these sandboxes that has an endpoint with a default route. Addresses stay where they are."""

@@ -16,7 +16,6 @@ from ..plan import Op
 from ..resources import FdbEntry, Link, Netns, Resource, State, Sysctl, netns_name, state_of
 from ..spec import fields, overlay
 from .merging import merge_lists
-from .places import sandboxes
 
 NAME = "overlay_network"
 
@@ -77,6 +76,8 @@ class OverlayKind:
         state = observe.overlays(session, names, settings)
         state.update(_ports(session, [name for name in names if name not in doomed]))
         if doomed:
+            from .places import sandboxes  # late: only a network that goes needs it
+
             # an endpoint's pair lives in its network's namespace and dies with it, with all that is inside
             spaces = {netns_name(name) for name in doomed}
             state.update(observe.endpoints(session, sandboxes(), lambda link: link.netns in spaces))

@@ -149,10 +149,8 @@ class _Reader:
         packed = fields.pack(value)
         if packed is None or len(packed) != (4 if version == 4 else 16):
             raise SpecError(self._obj, f"endpoints[{place}].{field}", value, f"give an IPv{version} address")
-        for first, last, vni in self._spans[version]:
-            if first <= packed <= last:
-                break
-        else:
+        vni = self._segment(packed, version)
+        if not vni:
             known = ", ".join(one.cidr for one in self._subnets)
             raise SpecError(
                 self._obj,
@@ -172,6 +170,13 @@ class _Reader:
             raise SpecError(self._obj, f"endpoints[{place}].{field}", value, self._reserved[text])
         self._seen_ips.add(text)
         return text, vni, packed
+
+    def _segment(self, packed: bytes, version: int) -> int:
+        """The VNI of the subnet that holds an address, or 0."""
+        for first, last, vni in self._spans[version]:
+            if first <= packed <= last:
+                return vni
+        return 0
 
 
 def _span(subnet: Subnet) -> tuple[bytes, bytes, int]:
