@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from . import info, record
-from .converge import converge
+from .converge import converge, need_root
 from .errors import CrosshostError
 from .kinds.endpoint import EndpointKind
 from .kinds.gwbridge import GwbridgeKind
@@ -78,6 +78,7 @@ def _presence(fact: dict[str, Any]) -> str:
 
 def restore_all(wait: float) -> int:
     """Converge what was recorded, networks first; try again until ``wait`` seconds are over. 1 if something failed."""
+    need_root()
     deadline = time.monotonic() + wait
     while True:
         failures = _restore_once()

@@ -9,7 +9,7 @@ import importlib.util
 import sys
 from typing import Any, Callable, Optional
 
-from .converge import STATES, Kind, converge
+from .converge import STATES, Kind, converge, need_root
 from .errors import CrosshostError, HostError
 
 PEER_OPTIONS: dict[str, Any] = {"host": {"type": "str"}, "vtep": {"type": "str"}, "mtu": {"type": "int"}}
@@ -35,6 +35,7 @@ def run(module: Any, kind: Callable[[], Kind]) -> None:
     config: Optional[list[dict[str, Any]]] = module.params["config"]
     try:
         need_pyroute2()
+        need_root()  # before anything is read: who may not read the record would be told to mend it
         outcome = converge(kind(), config, state, module.check_mode)
     except CrosshostError as error:
         module.fail_json(msg=str(error))

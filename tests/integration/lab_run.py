@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from tests import checker
+from tests.integration.lab_picture import SNAPSHOT, picture
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAME = "t-mod"
@@ -45,28 +46,6 @@ nft flush ruleset
 rm -rf /var/lib/crosshost /usr/local/bin/docker /usr/local/bin/podman
 echo 0 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
 """
-# One look at all that a module could touch, indexes and handles included: what was made anew shows.
-SNAPSHOT = r"""
-for ns in "" $(ls /run/netns 2>/dev/null); do
-  at="${ns:+-n $ns}"; in="${ns:+nsenter --net=/run/netns/$ns}"
-  echo "== $ns"; ip $at -j -d addr show 2>&1; ip $at -j route show table all
-  ip $at -j neigh show nud permanent; bridge $at -j fdb show; $in nft -j list ruleset
-  $in cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
-done
-echo "== files"; ls -A /run/netns 2>/dev/null; cd /var/lib/crosshost 2>/dev/null && sha256sum *
-true
-"""
-_VOLATILE = (
-    "_timer",
-    "_life_time",
-    "operstate",
-    "tentative",
-    "optimistic",
-    "flags",
-    "carrier",
-    "valid_",
-    "preferred_",
-)
 
 
 class Step(NamedTuple):
@@ -104,49 +83,17 @@ def _task(number: int, one: Step) -> dict[str, Any]:
     return {"name": str(number), one.module: args, "ignore_errors": True, **one.keywords}
 
 
-def picture(text: str) -> Any:
-    """A snapshot in a form that is equal exactly when nothing was touched: without what the kernel changes by itself."""
-    found: list[Any] = []
-    for line in text.splitlines():
-        line = line.strip()
-        try:
-            found.append(_plain(json.loads(line)) if line[:1] in ("[", "{") else line)
-        except ValueError:
-            found.append(line)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(one) for one in value if one and not _by_kernel(one)]
-    if isinstance(value, dict):
-        return {
-            name: _plain(one) for name, one in value.items() if not any(part in name for part in _VOLATILE)
-        }
-    return value
-
-
-def _by_kernel(one: Any) -> bool:
-    """Link-local addresses and their routes, multicast groups, learned rows and temporary neighbours."""
-    if not isinstance(one, dict):
-        return False
-    text = str(one.get("local", one.get("dst", "")))
-    mac = str(one.get("mac", ""))
-    learned = bool(mac) and one.get("state", "") in ("", "stale")
-    return (
-        text.startswith(("fe80:", "ff0")) or "metainfo" in one or learned or (mac[1:2] in tuple("13579bdf"))
-    )
-
-
 class Lab:
-    """The running lab."""
+    """A running lab; its name is the class's."""
+
+    name = NAME
 
     def __init__(self) -> None:
         self.pids: dict[str, int] = {}
 
     def program(self, *arguments: str) -> str:
         """Runs the lab's own program."""
-        return command([str(CHECKOUT / "lab" / "lab"), "--name", NAME, *arguments], timeout=180)
+        return command([str(CHECKOUT / "lab" / "lab"), "--name", self.name, *arguments], timeout=180)
 
     def up(self) -> None:
         self.program("up", "--hosts", str(len(HOSTS)), "--mtu", "1500")
@@ -162,7 +109,7 @@ class Lab:
         that it can be ended; it then has no /proc/self on the host."""
         host, _, netns = place.partition("/")
         if host in ("outside", "switch"):
-            name = f"xhlab-{NAME}" + ("-out" if host == "outside" else "")
+            name = f"xhlab-{self.name}" + ("-out" if host == "outside" else "")
             return ["nsenter", f"--net=/run/netns/{name}", "--", *words]
         spaces = ["--mount", "--uts", "--ipc", "--net", *([] if own else ["--pid"]), "--root", "--wd"]
         inner = ["nsenter", f"--net=/run/netns/{netns}", "--"] if netns else []
@@ -190,7 +137,7 @@ class Lab:
 
     def picture(self, host: str = "h1") -> Any:
         """All that a module could touch on a host, to be compared."""
-        return picture(self.script(host, SNAPSHOT))
+        return picture(self.script(host, SNAPSHOT, check=False))
 
     # -- modules
 
@@ -220,7 +167,7 @@ class Lab:
             "LAB_RESULTS": str(results),
             "LC_ALL": "C.UTF-8",
         }
-        inventory = str(CHECKOUT / ".lab" / NAME / "inventory.yml")
+        inventory = str(CHECKOUT / ".lab" / self.name / "inventory.yml")
         program = str(CHECKOUT / ".venv" / "bin" / "ansible-playbook")
         argv = [program, "-i", inventory, "-e", f"@{folder}/vars.json", f"{folder}/play.yml"]
         done = subprocess.run(
@@ -267,7 +214,8 @@ class Lab:
             return [f"{host}: {line}" for line in checker.check(hosts[host], runner)]
 
         with ThreadPoolExecutor(len(hosts)) as pool:
-            assert [line for lines in pool.map(one, hosts) for line in lines] == []
+            wrong = [line for lines in pool.map(one, hosts) for line in lines]
+        assert not wrong, "\n".join(wrong)
 
     # -- traffic
 
@@ -285,12 +233,14 @@ class Lab:
     def reach(self, *pairs: tuple[str, str], options: Sequence[str] = ()) -> None:
         """AssertionError unless every target answers from its place."""
         found = self.pings(pairs, options, 3)
-        assert [pair for pair, good in zip(pairs, found) if not good] == []
+        silent = [pair for pair, good in zip(pairs, found) if not good]
+        assert not silent, f"no answer: {silent}"
 
     def miss(self, *pairs: tuple[str, str], options: Sequence[str] = ()) -> None:
         """AssertionError if any target answers from its place."""
         found = self.pings(pairs, options, 1)
-        assert [pair for pair, good in zip(pairs, found) if good] == []
+        heard = [pair for pair, good in zip(pairs, found) if good]
+        assert not heard, f"answered: {heard}"
 
     @contextlib.contextmanager
     def running(self, place: str, *words: str, ready: str = "") -> Iterator[subprocess.Popen[str]]:
@@ -391,7 +341,7 @@ def command(argv: Sequence[str], check: bool = True, stdin: str = "", timeout: f
         list(argv), input=stdin, capture_output=True, text=True, timeout=timeout, check=False, cwd=CHECKOUT
     )
     if check and done.returncode != 0:
-        raise AssertionError(f"{argv}: ended with {done.returncode}: {done.stdout}{done.stderr}")
+        raise AssertionError(f"{argv}: ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
     return done.stdout
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.integration.lab_run import CHECKOUT, Lab, command
+from tests.integration.lab_run import CHECKOUT, Lab
 
 NAME = "t-site"
 _CALL = re.compile(r"<10\.97\.0\.([0-9]+)> SSH: EXEC ")
@@ -37,8 +37,7 @@ class Run(NamedTuple):
 class SiteLab(Lab):
     """The lab of the playbooks' tests."""
 
-    def program(self, *arguments: str) -> str:
-        return command([str(CHECKOUT / "lab" / "lab"), "--name", NAME, *arguments], timeout=180)
+    name = NAME
 
     def playbook(self, playbook: str, variables: Mapping[str, Any], folder: Path, *options: str) -> Run:
         """Runs a playbook against the lab's hosts, with these variables of their group."""

@@ -37,21 +37,19 @@ def tunnel_name(vni: int) -> str:
     return f"vx{vni}"
 
 
-def compile_overlay(overlay: Overlay, vtep: str, dev: str, mtu: int) -> Iterator[Resource]:
+def compile_overlay(overlay: Overlay, vtep: str, dev: str, mtu: int) -> list[Resource]:
     """All resources of the network on the host whose VTEP is ``vtep`` on ``dev``; ``mtu`` is the one inside."""
     netns = netns_name(overlay.name)
     segments = overlay.segments()
-    yield Netns(netns, mark_of(overlay.name))
-    yield from settings(overlay)
+    found: list[Resource] = [Netns(netns, mark_of(overlay.name)), *settings(overlay)]
     for vni, subnets in segments.items():
-        yield from _segment(overlay, vni, subnets, vtep, dev, mtu)
+        found.extend(_segment(overlay, vni, subnets, vtep, dev, mtu))
     if overlay.control_plane == "static":
-        yield from _endpoints(overlay, vtep)
+        found.extend(_endpoints(overlay, vtep))
     elif overlay.control_plane == "flood":
-        for vni in segments:
-            for peer in overlay.peers:
-                if peer.vtep != vtep:
-                    yield FdbEntry(netns, tunnel_name(vni), ZERO_MAC, peer.vtep)
+        far = [peer.vtep for peer in overlay.peers if peer.vtep != vtep]
+        found.extend(FdbEntry(netns, tunnel_name(vni), ZERO_MAC, one) for vni in segments for one in far)
+    return found
 
 
 def settings(overlay: Overlay) -> list[Sysctl]:
@@ -104,13 +102,15 @@ def _segment(
         yield Address(netns, bridge, subnet.gateway, subnet.prefixlen)
 
 
-def _endpoints(overlay: Overlay, vtep: str) -> Iterator[Resource]:
+def _endpoints(overlay: Overlay, vtep: str) -> list[Resource]:
     netns = netns_name(overlay.name)
     names: dict[int, str] = {vni: tunnel_name(vni) for vni in overlay.segments()}
     away = [end for end in overlay.endpoints if end.vtep != vtep]
-    yield from [FdbEntry(netns, names[vni or vni6], mac, far) for _ip, _ip6, mac, far, vni, vni6 in away]
-    yield from [Neighbour(netns, names[vni], ip, mac) for ip, _ip6, mac, _far, vni, _vni6 in away if ip]
-    yield from [Neighbour(netns, names[vni6], ip6, mac) for _ip, ip6, mac, _far, _vni, vni6 in away if ip6]
+    return [
+        *[FdbEntry(netns, names[vni or vni6], mac, far) for _ip, _ip6, mac, far, vni, vni6 in away],
+        *[Neighbour(netns, names[vni], ip, mac) for ip, _ip6, mac, _far, vni, _vni6 in away if ip],
+        *[Neighbour(netns, names[vni6], ip6, mac) for _ip, ip6, mac, _far, _vni, vni6 in away if ip6],
+    ]
 
 
 def bridge_mac(vtep: str, vni: int) -> str:

@@ -99,7 +99,7 @@ class _Reader:
         }
         self._vteps: dict[str, str] = {}
         self._seen_ips: set[str] = set()
-        self._seen_macs: set[tuple[int, str]] = set()
+        self._macs: dict[int, set[str]] = {subnet.vni: set() for subnet in subnets}
         self._reserved = reserved(subnets)
 
     def read(self, place: int, item: Any) -> RemoteEndpoint:
@@ -124,12 +124,12 @@ class _Reader:
             mac = fields.mac(self._obj, f"endpoints[{place}].mac", mac)
         else:
             mac = fields.default_mac(packed or packed6)
-        claim = (vni or vni6, mac)
-        if claim in self._seen_macs:
+        taken = self._macs[vni or vni6]
+        if mac in taken:
             raise SpecError(
                 self._obj, f"endpoints[{place}].mac", mac, "another endpoint has it already; MACs are unique"
             )
-        self._seen_macs.add(claim)
+        taken.add(mac)
         return RemoteEndpoint(ip, ip6, mac, self._vtep(place, item.get("vtep")), vni, vni6)
 
     def _vtep(self, place: int, value: Any) -> str:
