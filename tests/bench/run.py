@@ -49,7 +49,7 @@ class Group(NamedTuple):
 GROUPS = {
     "rows": Group(kernel.rows, False, (10_000, 9), (2_000, 5)),
     "networks": Group(kernel.networks, False, (1_000, 3), (100, 3)),
-    "throughput": Group(throughput.throughput, True, (16, 1), (5, 1)),
+    "throughput": Group(throughput.throughput, True, (16, 2), (5, 1)),
     "calls": Group(modules.calls, True, (10,), (4,)),
     "memory": Group(modules.memory, True, (10_000,), (10_000,)),
     "site": Group(modules.site, True, (3,), (1,)),

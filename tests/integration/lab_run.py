@@ -44,6 +44,7 @@ done
 for dev in $(ls /sys/class/net); do case $dev in lo|eth0|eth1) ;; *) ip link del "$dev" 2>/dev/null;; esac; done
 nft flush ruleset
 rm -rf /var/lib/crosshost /usr/local/bin/docker /usr/local/bin/podman
+nf=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $nf ] || echo 1 > $nf
 echo 0 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
 """
 
