@@ -206,6 +206,20 @@ def test_a_new_subnet_of_the_gateway_bridge_keeps_sandboxes_attached(joined: Joi
     lab.check({"h1": declared["h1"]})
 
 
+def test_a_container_that_restarted_is_joined_anew(joined: Joined) -> None:
+    """Its engine names another process now. Nothing of the pair to the old one is left."""
+    lab, old = joined.lab, joined.docker
+    joined.docker = lab.sleeper("h1", "unshare", "-n")
+    install(lab, "docker", "frontend", joined.docker)
+    own = step("h1", "endpoint", {"config": joined.hosts["h1"]["endpoints"]})
+    done, again = (found["h1"] for found in lab.play(own, own))
+    assert done.get("changed") and not again.get("changed", True), (done, again)
+    assert set(links(lab, joined.place(old))) == {"lo"}
+    assert set(links(lab, joined.place(joined.docker))) == {"lo", "eth0", "gw0"}
+    place = joined.place(joined.docker)
+    lab.reach((place, "10.50.0.21"), ("h2/far", "10.50.0.14"), ("h1/new", "fd50::14"), (place, OUTSIDE))
+
+
 def test_disconnecting_leaves_nothing_but_what_others_made(joined: Joined) -> None:
     """Runs last: first two endpoints, then all."""
     lab = joined.lab
