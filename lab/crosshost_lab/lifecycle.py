@@ -17,6 +17,7 @@ from .state import State
 from .system import attempt, check_machine, locked, remove_tree
 
 Say = Callable[[str], None]
+_SETTLE_SECONDS = 10
 _REBOOT_SECONDS = 40
 
 
@@ -86,12 +87,28 @@ def _switch_works(lab: Lab) -> bool:
 
 
 def _start_missing(hosts: list[Host]) -> None:
-    there = processes.supervisors(hosts)
-    missing = [h for h in hosts if not any(processes.is_supervisor(process.argv, h) for process in there)]
+    _settle(hosts)
+    missing = _unsupervised(hosts)
     if missing:
         _stop(missing)  # a host that lost its supervisor still has the disk mounted
     for host in missing:
         supervisor.start(host)
+
+
+def _unsupervised(hosts: list[Host]) -> list[Host]:
+    there = processes.supervisors(hosts)
+    return [h for h in hosts if not any(processes.is_supervisor(process.argv, h) for process in there)]
+
+
+def _settle(hosts: list[Host]) -> None:
+    """A host that has just lost its power has a supervisor for a moment, and so has one that boots: wait which it is."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        off = set(_unsupervised(hosts))
+        found = processes.leaders(hosts)
+        if all(host.number in found or host in off for host in hosts):
+            return
+        time.sleep(0.05)
 
 
 def _stop(hosts: list[Host]) -> None:
