@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Ten thousand rows are a hundred thousand small tuples and no cycles: looking for some takes a fifth of the time."""
+    """Ten thousand rows are a hundred thousand small tuples and no cycles: looking for some is time lost."""
     was = gc.isenabled()
     gc.disable()
     try:

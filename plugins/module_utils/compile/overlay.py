@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Iterator
 
 from ..resources import (
-    HOST,
     ZERO_MAC,
     Address,
     Attrs,
@@ -118,21 +117,3 @@ def bridge_mac(vtep: str, vni: int) -> str:
     its lowest port's, which changes as sandboxes come and go."""
     digest = hashlib.sha256(f"{vtep} {vni}".encode()).digest()
     return (b"\x5a" + digest[:5]).hex(":")
-
-
-def subnets_of(overlays: list[Overlay]) -> list[tuple[str, Subnet]]:
-    """(network, subnet) of all networks."""
-    return [(overlay.name, subnet) for overlay in overlays for subnet in overlay.subnets]
-
-
-__all__ = [
-    "BRIDGE_ATTRS",
-    "FORWARDING",
-    "HOST",
-    "bridge_mac",
-    "bridge_name",
-    "compile_overlay",
-    "settings",
-    "subnets_of",
-    "tunnel_name",
-]

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small rtnetlink socket: batches with one acknowledgement, whole dumps, and the kernel's own words on an error.
 
-The library for the messages themselves is pyroute2 (:mod:`.encode`). The socket is ours because of three measured needs:
-opening one in another namespace without a child process, hundreds of messages a send, and reading dumps ten times
-faster than an object a row.
+The library for the messages themselves is pyroute2 (:mod:`.encode`). The socket is ours because of three needs:
+opening one in another namespace without a child process, hundreds of messages a send, and reading dumps without
+an object a row.
 """
 
 from __future__ import annotations
