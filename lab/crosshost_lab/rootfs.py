@@ -19,7 +19,7 @@ SUITE = "bookworm"
 PACKAGES = words(
     [
         "systemd systemd-sysv dbus iproute2 nftables python3 python3-pyroute2 openssh-server iputils-ping",
-        "firewalld ufw iptables tcpdump iperf3 netcat-openbsd curl procps strace less",
+        "firewalld ufw iptables tcpdump iperf3 netcat-openbsd curl procps strace less dnsmasq-base bind9-dnsutils",
     ]
 )
 ENABLED = ["systemd-networkd.service", "ssh.service"]
