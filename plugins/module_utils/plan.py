@@ -12,16 +12,21 @@ from .resources import (
     ZERO_MAC,
     Address,
     FdbEntry,
+    File,
     Key,
     Link,
     Neighbour,
     Netns,
+    Nft,
     NftChain,
+    NftElement,
+    NftMap,
     Record,
     Resource,
     Route,
     State,
     Sysctl,
+    Unit,
     key,
 )
 
@@ -47,7 +52,8 @@ class Op(NamedTuple):
 
 def plan(observed: State, desired: State) -> list[Op]:
     """The operations that turn ``observed`` into ``desired``: deletes first, dependants before what they depend on; then
-    creates and changes, the other way round. What disappears with a deleted link or namespace is not deleted itself."""
+    creates and changes, the other way round. What disappears with a deleted link or namespace is not deleted itself. Parts
+    of an nft table go last: what stays may refer to them until it is changed."""
     if observed == desired:
         return []
     doomed: set[Key] = set(observed.keys() - desired.keys())
@@ -56,14 +62,14 @@ def plan(observed: State, desired: State) -> list[Op]:
     doomed |= _flushed_routes(observed, doomed)
     dead = _dead_devices(observed, doomed)
     going = [observed[k] for k in observed if k in doomed] if doomed else []
-    deletes = _ranked(
-        (_delete_rank(item), Op(item, None)) for item in going if not _implied(item, observed, doomed, dead)
-    )
+    going = [item for item in going if not _implied(item, observed, doomed, dead)]
+    deletes = _ranked((_delete_rank(item), Op(item, None)) for item in going if not isinstance(item, Nft))
+    late = _ranked((_late_rank(item), Op(item, None)) for item in going if isinstance(item, Nft))
     middle = after_deletes(observed, deletes) if deletes else observed
     middle = _after_moves(middle, desired)
     if middle is not observed:
         changed = _changed(middle, desired)
-    return deletes + _ranked((_RANKS[type(new)](new), Op(old, new)) for old, new in changed)
+    return deletes + _ranked((_RANKS[type(new)](new), Op(old, new)) for old, new in changed) + late
 
 
 def _changed(state: State, desired: State) -> list[tuple[Optional[Resource], Resource]]:
@@ -178,13 +184,13 @@ def _orphaned_ports(state: State, gone_links: set[tuple[str, str]]) -> set[tuple
 
 
 def _netns_of(item: Resource) -> str:
-    return "" if isinstance(item, (Netns, Record)) else item.netns
+    return "" if isinstance(item, (Netns, Record, File, Unit)) else item.netns
 
 
 def _must_recreate(before: Resource, after: Resource) -> bool:
     """True where the kernel cannot change the object in place."""
     if isinstance(before, Link) and isinstance(after, Link):
-        if before.kind != after.kind or (before.kind == "vxlan" and before.attrs != after.attrs):
+        if before.kind != after.kind or (before.kind != "bridge" and before.attrs != after.attrs):
             return True
         if before.kind == "veth":
             return _pair(before) != _pair(after)
@@ -210,7 +216,7 @@ def _dead_devices(observed: State, doomed: set[Key]) -> set[tuple[str, str]]:
 def _implied(item: Resource, observed: State, doomed: set[Key], dead: set[tuple[str, str]]) -> bool:
     """True when the object goes away by itself with another doomed one. Links with a socket or a pair outside their
     namespace are deleted by name all the same: a namespace's own removal is asynchronous, and a VNI stays taken meanwhile."""
-    if isinstance(item, (Netns, NftChain, Record)):
+    if isinstance(item, (Netns, Record, File, Unit)):
         return False
     if isinstance(item, Link):
         return item.kind == "bridge" and ("Netns", item.netns) in doomed
@@ -225,30 +231,39 @@ def _implied(item: Resource, observed: State, doomed: set[Key], dead: set[tuple[
     return False
 
 
-def _delete_rank(item: Resource) -> tuple[int, str, str]:
-    order = 0
-    if isinstance(item, NftChain):
+_DELETE_ORDER: dict[type, int] = {
+    Unit: 0,  # a process keeps its namespace alive, and reads its files
+    File: 1,
+    FdbEntry: 2,
+    Neighbour: 2,
+    Route: 3,
+    Address: 4,
+    Sysctl: 9,
+    Netns: 10,
+    Record: 11,
+}
+_DELETE_LINKS = {"veth": 5, "macvlan": 5, "ipvlan": 5, "vxlan": 6, "bridge": 7}
+
+
+def _delete_rank(item: Resource) -> tuple[int, str]:
+    order = _DELETE_LINKS.get(item.kind, 8) if isinstance(item, Link) else _DELETE_ORDER[type(item)]
+    return (order, _netns_of(item))
+
+
+def _late_rank(item: Resource) -> tuple[str, int]:
+    """Elements refer to regular chains, rules of base chains to maps."""
+    if isinstance(item, NftElement):
         order = 0
-    elif isinstance(item, (FdbEntry, Neighbour)):
-        order = 1
-    elif isinstance(item, Route):
-        order = 2
-    elif isinstance(item, Address):
-        order = 3
-    elif isinstance(item, Link):
-        order = {"veth": 4, "vxlan": 5}.get(item.kind, 6)
-    elif isinstance(item, Sysctl):
-        order = 7
-    elif isinstance(item, Netns):
-        order = 8
+    elif isinstance(item, NftChain):
+        order = 1 if item.hook else 3
     else:
-        order = 9
-    return (order, _netns_of(item), "")
+        order = 2
+    return (_netns_of(item), order)
 
 
 # Stage, namespace, order within it: each namespace is visited once a stage, which keeps the batches long.
 _Rank = tuple[int, str, int, str]
-_LINK_RANK = {"bridge": (1, 0), "vxlan": (1, 1), "veth": (2, 0)}
+_LINK_RANK = {"bridge": (1, 0), "vxlan": (1, 1), "veth": (2, 0), "macvlan": (2, 1), "ipvlan": (2, 1)}
 
 
 def _rank_link(item: Link) -> _Rank:
@@ -272,6 +287,11 @@ _RANKS: dict[type, Callable[[Any], _Rank]] = {
     Route: lambda item: (3, item.netns, 2 if item.gateway else 1, item.dst),
     Neighbour: lambda item: (3, item.netns, 3, item.dev),
     FdbEntry: lambda item: (3, item.netns, 5 if item.mac == ZERO_MAC else 4, item.dev),
-    NftChain: lambda item: (4, item.netns, 0, item.name),
-    Record: lambda item: (5, item.kind, 0, item.name),
+    # the rules before the links that they are about
+    NftChain: lambda item: (0, item.netns, 4 if item.hook else 1, item.name),
+    NftMap: lambda item: (0, item.netns, 2, item.name),
+    NftElement: lambda item: (0, item.netns, 3, item.map),
+    File: lambda item: (4, "", 0, item.path),
+    Unit: lambda item: (5, "", 0, item.name),
+    Record: lambda item: (6, item.kind, 0, item.name),
 }

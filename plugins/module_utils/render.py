@@ -9,20 +9,23 @@ import json
 from collections.abc import Iterable
 from typing import Any, Optional
 
+from . import render_nft
 from .plan import Op
 from .resources import (
     GROUP,
-    NFT_TABLE,
     ZERO_MAC,
     Address,
     FdbEntry,
+    File,
     Link,
     Neighbour,
     Netns,
-    NftChain,
+    Nft,
+    Record,
     Resource,
     Route,
     Sysctl,
+    Unit,
 )
 
 ROWS_SHOWN = (
@@ -91,16 +94,39 @@ def _op(op: Op) -> list[str]:
         return _netns(op, item)
     if isinstance(item, Link):
         return _link(op)
-    if isinstance(item, NftChain):
-        return _nft(op)
+    if isinstance(item, Nft):
+        return [_inside(item.netns, line) for line in render_nft.lines(op)]
     if isinstance(item, Sysctl):
-        text = f"sysctl -w {item.name}={item.value}"
-        if "/" in item.netns:
-            return [f"nsenter --net={item.netns} {text}"]
-        return [f"ip netns exec {item.netns} {text}" if item.netns else text]
+        return [_inside(item.netns, f"sysctl -w {item.name}={item.value}")]
+    if isinstance(item, File):
+        return _file(op, item)
+    if isinstance(item, Unit):
+        return _unit(op, item)
     if isinstance(item, (Address, Route, Neighbour, FdbEntry)):
         return [_row(op, item)]
     return [f"# {'forget' if op.after is None else 'record'} {item.kind} {item.name}"]
+
+
+def _inside(netns: str, line: str) -> str:
+    """A command that works in the namespace it is called in."""
+    if "/" in netns:
+        return f"nsenter --net={netns} {line}"
+    return f"ip netns exec {netns} {line}" if netns else line
+
+
+def _file(op: Op, item: File) -> list[str]:
+    if op.after is None:
+        return [f"rm {item.path}"]
+    return [f"install -m {item.mode:o} /dev/stdin {item.path} # {len(item.content.splitlines())} lines"]
+
+
+def _unit(op: Op, item: Unit) -> list[str]:
+    if op.after is None:
+        return [f"systemctl stop {item.name}"]
+    if op.before is None:
+        return ["systemctl daemon-reload", f"systemctl start {item.name}"]
+    assert isinstance(op.before, Unit)
+    return [f"systemctl {'reload' if op.before.config == item.config else 'restart'} {item.name}"]
 
 
 def _netns(op: Op, item: Netns) -> list[str]:
@@ -162,7 +188,17 @@ def _create(link: Link) -> str:
         place = _peer_place(link.peer.netns)
         peer = f"name {link.peer.name} group {GROUP} mtu {link.peer.mtu}{mac}{place}"
         return f"{head} group {GROUP} mtu {link.mtu} type veth peer {peer}"
+    if "link" in values:
+        return _create_upper(link, values)
     return f"{head} group {GROUP} type {link.kind}{_bridge_words(values)}"
+
+
+def _create_upper(link: Link, values: dict[str, Any]) -> str:
+    """On a parent, which is in the host's namespace."""
+    mac = f" address {link.mac}" if link.mac else ""
+    words = f"id {values['id']}" if link.kind == "vlan" else f"mode {values['mode']}"
+    place = _peer_place(link.netns) if link.netns else ""
+    return f"ip link add link {values['link']} name {link.name} group {GROUP}{mac}{place} type {link.kind} {words}"
 
 
 def _peer_place(netns: str) -> str:
@@ -222,59 +258,18 @@ def _settle_peer(link: Link, before: Optional[Link]) -> list[str]:
     return _settle(inner, earlier)
 
 
-def _nft(op: Op) -> list[str]:
-    item = op.subject
-    assert isinstance(item, NftChain)
-    chain = f"{item.family} {NFT_TABLE} {item.name}"
-    if op.after is None:
-        return [f"nft flush chain {chain}", f"nft delete chain {chain}"]
-    lines = [f"nft add table {item.family} {NFT_TABLE}"]
-    base = f"{{ type {item.type} hook {item.hook} priority {item.prio}; policy {item.policy}; }}"
-    lines.append(f"nft add chain {chain} '{base}'")
-    if op.before is not None:
-        lines.append(f"nft flush chain {chain}")
-    return lines + [f"nft add rule {chain} {rule_text(json.loads(rule))}" for rule in item.rules]
-
-
-def rule_text(expression: list[dict[str, Any]]) -> str:
-    """The rule in nft's own language; only what crosshost's rules are made of."""
-    return " ".join(_statement(statement) for statement in expression)
-
-
-def _statement(statement: dict[str, Any]) -> str:
-    ((kind, value),) = statement.items()
-    if kind != "match":
-        return str(kind)
-    sign = "" if value["op"] in ("==", "in") else f"{value['op']} "
-    return f"{_operand(value['left'])} {sign}{_operand(value['right'])}"
-
-
-def _operand(value: Any) -> str:
-    if isinstance(value, dict):
-        if "meta" in value:
-            return f"meta {value['meta']['key']}"
-        if "payload" in value:
-            return f"{value['payload']['protocol']} {value['payload']['field']}"
-        if "ct" in value:
-            return f"ct {value['ct']['key']}"
-        if "prefix" in value:
-            return f"{value['prefix']['addr']}/{value['prefix']['len']}"
-        if "set" in value:
-            return "{ " + ", ".join(_operand(one) for one in value["set"]) + " }"
-    if isinstance(value, list):
-        return ",".join(_operand(one) for one in value)
-    return str(value)
-
-
 def _describe(item: Resource) -> list[str]:
     if isinstance(item, Netns):
         return [f"namespace {item.name}"]
-    if isinstance(item, NftChain):
-        head = f"nft {item.family} {NFT_TABLE} {item.name} ({item.type} {item.hook} {item.prio})"
+    if isinstance(item, Nft):
+        return [f"{item.netns or 'host'}: {line}" for line in render_nft.describe(item)]
+    if isinstance(item, File):
         return [
-            head,
-            *(f"{head}: {place} {rule_text(json.loads(rule))}" for place, rule in enumerate(item.rules)),
+            f"{item.path}: mode {item.mode:o}",
+            *(f"{item.path}: {line}" for line in item.content.splitlines()),
         ]
+    if isinstance(item, Unit):
+        return [f"unit {item.name}: runs with {item.config}, has read {item.data}"]
     if isinstance(item, Sysctl):
         return [f"{item.netns or 'host'}: {item.name} = {item.value}"]
     if isinstance(item, Address):
@@ -289,6 +284,7 @@ def _describe(item: Resource) -> list[str]:
         return [f"{item.netns or 'host'}: {item.dev}: {item.mac} {where}"]
     if isinstance(item, Link):
         return _describe_link(item)
+    assert isinstance(item, Record)
     return [f"record {item.kind} {item.name}: {part}" for part in _fields(item.config)]
 
 

@@ -41,11 +41,12 @@ class Peer(NamedTuple):
 
 class Link(NamedTuple):
     """A network device. ``attrs`` depend on the kind (sorted pairs); ``port`` holds the bridge port flags that are not
-    at the kernel's default (sorted pairs of learning, flood, isolated, neigh_suppress)."""
+    at the kernel's default (sorted pairs of learning, flood, isolated, neigh_suppress). A macvlan's, ipvlan's or vlan's
+    ``link`` is a device of the host's namespace, from which it is made."""
 
     netns: str
     name: str
-    kind: str  # bridge | vxlan | veth
+    kind: str  # bridge | vxlan | veth | macvlan | ipvlan | vlan | dummy
     alias: str
     mtu: int
     mac: str = ""  # "" leaves the kernel's choice
@@ -99,7 +100,8 @@ class Sysctl(NamedTuple):
 
 
 class NftChain(NamedTuple):
-    """A base chain of the table ``crosshost``; ``rules`` are nft JSON expressions, each dumped as one canonical string."""
+    """A chain of the table ``crosshost``; ``rules`` are nft JSON expressions, each dumped as one canonical string. A regular
+    chain, one that others jump to, has neither type nor hook."""
 
     netns: str
     family: str
@@ -111,6 +113,42 @@ class NftChain(NamedTuple):
     policy: str = "accept"
 
 
+class NftMap(NamedTuple):
+    """A verdict map of the table ``crosshost``: from keys of these types to regular chains."""
+
+    netns: str
+    family: str
+    name: str
+    keys: tuple[str, ...]
+
+
+class NftElement(NamedTuple):
+    """An element of a verdict map. ``key`` is its nft JSON as a canonical string, ``target`` the chain that it goes to."""
+
+    netns: str
+    family: str
+    map: str
+    key: str
+    target: str
+
+
+class File(NamedTuple):
+    """A file of crosshost's own, written as a whole."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+
+
+class Unit(NamedTuple):
+    """A systemd unit that runs. ``config`` and ``data`` are digests: of what it was started with, and of what it was last
+    told to read. Another config means a restart, other data a reload."""
+
+    name: str
+    config: str
+    data: str
+
+
 class Record(NamedTuple):
     """What crosshost remembers of one declared object: the declaration, as canonical JSON."""
 
@@ -119,7 +157,10 @@ class Record(NamedTuple):
     config: str
 
 
-Resource = Union[Netns, Link, Address, Route, Neighbour, FdbEntry, Sysctl, NftChain, Record]
+Resource = Union[
+    Netns, Link, Address, Route, Neighbour, FdbEntry, Sysctl, NftChain, NftMap, NftElement, File, Unit, Record
+]
+Nft = (NftChain, NftMap, NftElement)
 Key = tuple[object, ...]
 State = dict[Key, Resource]
 
@@ -134,16 +175,25 @@ def key(item: Resource) -> Key:
         return ("Neighbour", item.netns, item.dev, item.address)
     if isinstance(item, Address):
         return ("Address", *item)
-    if isinstance(item, Netns):
-        return ("Netns", item.name)
     if isinstance(item, Link):
         return ("Link", item.netns, item.name)
+    return _rare_key(item)
+
+
+def _rare_key(item: Resource) -> Key:
+    if isinstance(item, (Netns, Unit)):
+        return (type(item).__name__, item.name)
     if isinstance(item, Route):
         return ("Route", item.netns, item.dst)
     if isinstance(item, Sysctl):
         return ("Sysctl", item.netns, item.name)
-    if isinstance(item, NftChain):
-        return ("NftChain", item.netns, item.family, item.name)
+    if isinstance(item, (NftChain, NftMap)):
+        return (type(item).__name__, item.netns, item.family, item.name)
+    if isinstance(item, NftElement):
+        return ("NftElement", item.netns, item.family, item.map, item.key)
+    if isinstance(item, File):
+        return ("File", item.path)
+    assert isinstance(item, Record)
     return ("Record", item.kind, item.name)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.crosshost.network.plugins.module_utils import record
 from ansible_collections.crosshost.network.plugins.module_utils.converge import Outcome, converge
-from ansible_collections.crosshost.network.plugins.module_utils.kernel import encode, nft, observe
+from ansible_collections.crosshost.network.plugins.module_utils.kernel import encode, observe
 from ansible_collections.crosshost.network.plugins.module_utils.kernel.apply import Executor
 from ansible_collections.crosshost.network.plugins.module_utils.kernel.session import Session
 from ansible_collections.crosshost.network.plugins.module_utils.kinds.endpoint import EndpointKind
@@ -18,6 +18,7 @@ from ansible_collections.crosshost.network.plugins.module_utils.kinds.overlay im
 from ansible_collections.crosshost.network.plugins.module_utils.plan import Op
 from ansible_collections.crosshost.network.plugins.module_utils.resources import (
     HOST,
+    NftChain,
     State,
     Sysctl,
     state_of,
@@ -81,10 +82,12 @@ def observed(wanted: State) -> State:
         found.update(state_of(observe.sysctls(session, [item for item in settings if item.netns == HOST])))
         found.update(observe.endpoints(session, SANDBOXES, lambda _link: True, SANDBOXES))
         found.update(state_of(observe.bridge(session, "gwb")))
-        found.update(state_of(_normal(chain) for chain in nft.chains(HOST, "inet")))
+        found.update(state_of(_normal(item) for item in session.nft(HOST)))
     return found
 
 
 def _normal(chain: Any) -> Any:
+    if not isinstance(chain, NftChain):
+        return chain
     rules = tuple(json.dumps(json.loads(rule), sort_keys=True, separators=(",", ":")) for rule in chain.rules)
     return chain._replace(rules=rules)

@@ -13,7 +13,10 @@ from ansible_collections.crosshost.network.plugins.module_utils.resources import
     Link,
     Neighbour,
     Netns,
+    Nft,
     NftChain,
+    NftElement,
+    NftMap,
     Record,
     Route,
     State,
@@ -44,9 +47,12 @@ def declared(state: State) -> set[Fact]:
         elif isinstance(item, FdbEntry):
             found.add(("row", item.netns, item.dev, item.mac, item.dst))
         elif isinstance(item, NftChain):
-            found.add(
-                ("chain", item.family, item.name, item.type, item.hook, item.prio, item.policy, item.rules)
-            )
+            base = (item.type, item.hook, item.prio, item.policy) if item.hook else (None,) * 4
+            found.add(("chain", item.family, item.name, *base, item.rules))
+        elif isinstance(item, NftMap):
+            found.add(("map", item.family, item.name, item.keys))
+        elif isinstance(item, NftElement):
+            found.add(("element", item.family, item.map, item.key, f"goto {item.target}"))
         else:
             assert isinstance(item, (Sysctl, Record))
     return found
@@ -173,6 +179,8 @@ def _chains(space: Space) -> set[Fact]:
     for entry in space.nft:
         if "table" in entry:
             found.add(("table", entry["table"]["family"], entry["table"]["name"]))
+        if "map" in entry:
+            found |= _map(entry["map"])
         if "chain" in entry:
             one = entry["chain"]
             lines = tuple(rules.get((one["family"], one["name"]), ()))
@@ -181,9 +189,18 @@ def _chains(space: Space) -> set[Fact]:
     return found
 
 
+def _map(entry: dict[str, Any]) -> set[Fact]:
+    keys = entry["type"] if isinstance(entry["type"], list) else [entry["type"]]
+    found: set[Fact] = {("map", entry["family"], entry["name"], tuple(keys))}
+    for key, verdict in entry.get("elem", []):
+        text = json.dumps(key, sort_keys=True, separators=(",", ":"))
+        found.add(("element", entry["family"], entry["name"], text, f"goto {verdict['goto']['target']}"))
+    return found
+
+
 def tables(state: State) -> set[Fact]:
-    """The nft tables that the chains of a state need."""
-    return {("table", item.family, "crosshost") for item in state.values() if isinstance(item, NftChain)}
+    """The nft tables that the chains and maps of a state need."""
+    return {("table", item.family, "crosshost") for item in state.values() if isinstance(item, Nft)}
 
 
 def look() -> set[Fact]:

@@ -5,6 +5,7 @@ a kernel would refuse at that moment. It shares no code with the planner."""
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from ansible_collections.crosshost.network.plugins.module_utils.plan import Op
@@ -14,7 +15,10 @@ from ansible_collections.crosshost.network.plugins.module_utils.resources import
     Link,
     Neighbour,
     Netns,
+    Nft,
     NftChain,
+    NftElement,
+    NftMap,
     Record,
     Resource,
     Route,
@@ -22,6 +26,8 @@ from ansible_collections.crosshost.network.plugins.module_utils.resources import
     Sysctl,
     key,
 )
+
+_LOOKED_UP = re.compile(r'"@([^"]+)"')
 
 
 class RefusedError(AssertionError):
@@ -61,6 +67,8 @@ class Kernel:
         item = op.subject
         self._need(not isinstance(item, Sysctl), op, "settings cannot be deleted")
         del self.state[key(item)]
+        if isinstance(item, Nft):
+            self._unreferenced(op, item)
         if isinstance(item, Netns):
             inside = [
                 one
@@ -78,6 +86,17 @@ class Kernel:
             self._link_gone(item)
         elif isinstance(item, Address):
             self._address_gone(item)
+
+    def _unreferenced(self, op: Op, item: Resource) -> None:
+        for other in self.state.values():
+            if isinstance(item, NftChain) and isinstance(other, NftElement):
+                self._need(other.target != item.name, op, f"an element of {other.map} goes there")
+            if isinstance(item, NftMap) and isinstance(other, NftElement):
+                self._need(other.map != item.name, op, "it has elements")
+            if isinstance(item, NftMap) and isinstance(other, NftChain):
+                self._need(
+                    not any(f'"@{item.name}"' in rule for rule in other.rules), op, "a rule looks it up"
+                )
 
     def _link_gone(self, link: Link) -> None:
         devices = {(link.netns, link.name)}
@@ -129,7 +148,14 @@ class Kernel:
         elif isinstance(item, (Address, Route, Neighbour, FdbEntry)):
             self._row(op, item)
         else:
-            assert isinstance(item, (Netns, Sysctl, NftChain, Record))
+            assert isinstance(item, (Netns, Sysctl, *Nft, Record))
+        if isinstance(item, NftElement):
+            self._need(("NftMap", item.netns, "inet", item.map) in self.state, op, "there is no such map")
+            target = ("NftChain", item.netns, "inet", item.target)
+            self._need(target in self.state, op, "there is no such chain")
+        if isinstance(item, NftChain):
+            for name in _LOOKED_UP.findall("".join(item.rules)):
+                self._need(("NftMap", item.netns, "inet", name) in self.state, op, f"there is no map {name}")
         self.state[key(item)] = item
 
     def _link(self, op: Op, link: Link) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 
 from ansible_collections.crosshost.network.plugins.module_utils.resources import (
@@ -20,6 +21,8 @@ from ansible_collections.crosshost.network.plugins.module_utils.resources import
     Neighbour,
     Netns,
     NftChain,
+    NftElement,
+    NftMap,
     Peer,
     Record,
     Resource,
@@ -40,6 +43,15 @@ _PORTS = (
     (("flood", 0), ("learning", 0)),
     (("isolated", 1),),
 )
+_MAPS = {"at": ("ipv4_addr",), "ports": ("inet_proto", "inet_service")}
+_LEFT = {
+    "at": {"payload": {"protocol": "ip", "field": "daddr"}},
+    "ports": {"concat": [{"meta": {"key": "l4proto"}}, {"payload": {"protocol": "th", "field": "dport"}}]},
+}
+_KEYS: dict[str, Callable[[int], str]] = {
+    "at": lambda number: f'"10.9.0.{number + 1}"',
+    "ports": lambda number: f'{{"concat":["{("tcp", "udp")[number % 2]}",{8000 + number}]}}',
+}
 _HOOKS = (("nat", "postrouting", 100), ("filter", "forward", 0))
 
 
@@ -66,7 +78,8 @@ def _neighbour_of(state: State, chance: random.Random) -> State:
             state = without(state, identity)
     bridges = [item for item in state.values() if isinstance(item, Link) and item.kind == "bridge"]
     for identity, item in list(state.items()):
-        if isinstance(item, Link) and chance.random() < 0.2:
+        # a bridge of 1500 bytes, the kernel's default, takes the least MTU of its ports
+        if isinstance(item, Link) and item.master != "gwb" and chance.random() < 0.2:
             masters = [one.name for one in bridges if one.netns == item.netns] if item.master else [""]
             state[identity] = item._replace(
                 mtu=chance.choice((1400, item.mtu)), master=chance.choice(masters)
@@ -266,10 +279,25 @@ class Builder:
 
     def _chains(self) -> Iterator[Resource]:
         chance = self._chance
+        targets = [f"to-{number}" for number in range(4) if chance.random() < 0.4]
+        for name in targets:
+            rules = [_rule(chance) for _ in range(chance.randrange(2))]
+            yield NftChain(HOST, "inet", name, "", "", 0, tuple(rules))
+        maps = [(name, keys) for name, keys in _MAPS.items() if targets and chance.random() < 0.5]
+        for name, keys in maps:
+            yield NftMap(HOST, "inet", name, keys)
+            for number in range(4):
+                if chance.random() < 0.5:
+                    yield NftElement(HOST, "inet", name, _KEYS[name](number), chance.choice(targets))
         for kind, hook, prio in _HOOKS:
             if chance.random() < 0.3:
                 rules = [_rule(chance) for _ in range(chance.randrange(3))]
+                rules += [_look_up(name) for name, _keys in maps if chance.random() < 0.5]
                 yield NftChain(HOST, "inet", f"gwb-{kind}", kind, hook, prio, tuple(rules))
+
+
+def _look_up(name: str) -> str:
+    return _json([{"vmap": {"key": _LEFT[name], "data": f"@{name}"}}])
 
 
 def _rule(chance: random.Random) -> str:
@@ -280,7 +308,11 @@ def _rule(chance: random.Random) -> str:
     source = {
         "match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": prefix}
     }
-    return json.dumps([match, source, {"accept": None}], sort_keys=True, separators=(",", ":"))
+    return _json([match, source, {"accept": None}])
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _identity(item: Resource) -> tuple[object, ...]:
@@ -321,6 +353,12 @@ def _stands(item: Resource, state: State) -> bool:
     netns = "" if isinstance(item, (Netns, Record)) else item.netns
     if netns and ("Netns", netns) not in state:
         return False
+    if isinstance(item, NftElement):
+        place = (item.netns, item.family)
+        return ("NftMap", *place, item.map) in state and ("NftChain", *place, item.target) in state
+    if isinstance(item, NftChain):
+        needed = re.findall(r'"@([^"]+)"', "".join(item.rules))
+        return all(("NftMap", item.netns, item.family, name) in state for name in needed)
     if isinstance(item, Link):
         peer = not (item.peer and item.peer.netns) or ("Netns", item.peer.netns) in state
         return peer and (not item.master or ("Link", item.netns, item.master) in state)

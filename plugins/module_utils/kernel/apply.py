@@ -11,8 +11,8 @@ from typing import Any, Optional
 
 from ..errors import HostError
 from ..plan import Op
-from ..resources import HOST, Address, FdbEntry, Link, Neighbour, Netns, NftChain, Route, Sysctl
-from . import decode, encode, nft, sysctl
+from ..resources import HOST, Address, FdbEntry, File, Link, Neighbour, Netns, Nft, Route, Sysctl, Unit
+from . import decode, encode, sysctl
 from . import netns as _netns
 from .netlink import Message, NetlinkError, Socket
 from .session import Session
@@ -35,7 +35,7 @@ class Executor:
         self._netns = HOST
         self._queue: list[tuple[Op, Message]] = []
         self._indexes: dict[str, dict[str, int]] = {}
-        self._tables: dict[str, list[Op]] = {}
+        self._tables: dict[str, list[Op]] = {}  # what is still to be done to the nft tables, by namespace
 
     def run(self, ops: list[Op]) -> None:
         """Carry out the operations in order. OpError at the first that is refused; those after it may be done or not."""
@@ -43,6 +43,9 @@ class Executor:
             op for op in ops if op.before is None and isinstance(op.after, Link) and op.after.kind == "vxlan"
         ]
         pending = set(map(id, made))
+        for op in ops:
+            if isinstance(op.subject, Nft):
+                self._tables.setdefault(op.subject.netns, []).append(op)
         place = 0
         while place < len(ops):
             op = ops[place]
@@ -59,7 +62,6 @@ class Executor:
             except OSError as error:
                 raise OpError(op, error.strerror or str(error)) from error
         self._flush()
-        self._flush_tables()
 
     def _rows(self, ops: list[Op], start: int) -> int:
         """Queue the run of rows of one device, kind and direction that begins at ``start``; the place after it."""
@@ -112,10 +114,11 @@ class Executor:
             self._flush()
             if op.after is not None:
                 sysctl.write(item.netns, item.name, item.value)
-        elif isinstance(item, NftChain):
-            self._tables.setdefault(item.netns, []).append(op)
-            if op.after is None:
-                self._flush_tables()
+        elif isinstance(item, Nft):
+            self._table(item.netns)
+        elif isinstance(item, (File, Unit)):
+            self._flush()
+            self._system(op)
         else:
             self._row(op)
 
@@ -178,6 +181,9 @@ class Executor:
 
     def _create(self, op: Op, link: Link) -> None:
         fd = -1
+        if link.kind in encode.UPPER_KINDS or link.kind == "dummy":
+            self._create_upper(op, link)
+            return
         if link.kind == "veth" and link.peer is None:
             raise HostError(
                 f"link {link.name}: the sandbox of its other end is gone; converge the endpoint again"
@@ -192,6 +198,18 @@ class Executor:
         finally:
             if fd >= 0:
                 os.close(fd)
+        self._indexes.pop(link.netns, None)
+
+    def _create_upper(self, op: Op, link: Link) -> None:
+        """From the host's namespace, where the parent is, into the link's own."""
+        self._flush()
+        parent = str(dict(link.attrs).get("link", ""))
+        fd = os.open(_netns.path_of(link.netns), os.O_RDONLY | os.O_CLOEXEC) if link.netns else -1
+        try:
+            self._add(HOST, op, encode.link_create(link, fd, self._index(HOST, parent) if parent else 0))
+            self._flush()
+        finally:
+            _close([fd])
         self._indexes.pop(link.netns, None)
 
     def _settle(self, op: Op, link: Link, before: Optional[Link]) -> None:
@@ -239,21 +257,27 @@ class Executor:
         except NetlinkError as error:
             raise OpError(queue[error.index][0], error.reason) from error
 
-    def _flush_tables(self) -> None:
-        for netns, ops in list(self._tables.items()):
-            del self._tables[netns]
-            self._flush()
-            changes = [
-                (
-                    op.before if isinstance(op.before, NftChain) else None,
-                    op.after if isinstance(op.after, NftChain) else None,
-                )
-                for op in ops
-            ]
-            try:
-                nft.transact(netns, changes)
-            except nft.NftError as error:
-                raise OpError(ops[0], str(error)) from error
+    def _table(self, netns: str) -> None:
+        """All changes of a namespace's nft table, at the place of the first of them."""
+        ops = self._tables.pop(netns, [])
+        if not ops:
+            return
+        from . import nft  # late: many runs have nothing to do with it
+
+        self._flush()
+        try:
+            nft.transact(netns, ops)
+        except nft.NftError as error:
+            raise OpError(ops[0], str(error)) from error
+
+    @staticmethod
+    def _system(op: Op) -> None:
+        from . import files, units  # late: only names need them
+
+        if isinstance(op.subject, File):
+            files.apply(op)
+        else:
+            units.apply(op)
 
 
 def _inner(link: Link) -> Link:

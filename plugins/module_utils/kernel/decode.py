@@ -33,6 +33,8 @@ _NDMSG = struct.Struct("=BxxxiHBB")
 NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
 NTF_SELF = 0x02
 _BRIDGE_FLAGS = ((8, "learning", 1), (9, "flood", 1), (32, "neigh_suppress", 0), (33, "isolated", 0))
+MACVLAN_MODES = {1: "private", 2: "vepa", 4: "bridge", 8: "passthru"}
+IPVLAN_MODES = {0: "l2", 1: "l3", 2: "l3s"}
 _PROTO_KERNEL, _MAIN, _UNICAST = 2, 254, 1
 _CLONED = 0x200
 
@@ -49,7 +51,7 @@ class LinkInfo(NamedTuple):
     mtu: int
     up: bool
     master: int
-    lower: int  # IFLA_LINK: the other end of a veth, the device of a VXLAN
+    lower: int  # IFLA_LINK: the other end of a veth, the device of a VXLAN, the parent of a macvlan
     lower_nsid: int  # -1: in the same namespace
     attrs: Attrs
     port: Attrs
@@ -121,6 +123,11 @@ def _details(kind: str, found: Attributes) -> Attrs:
         return _vxlan(found)
     if kind == "bridge":
         return (("default_pvid", number(found.get(39))), ("mcast_snooping", number(found.get(23))))
+    if kind in ("macvlan", "ipvlan"):
+        code = number(found.get(1))
+        return (("mode", (MACVLAN_MODES if kind == "macvlan" else IPVLAN_MODES).get(code, str(code))),)
+    if kind == "vlan":
+        return (("id", number(found.get(1))),)
     return ()
 
 

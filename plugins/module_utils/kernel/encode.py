@@ -16,7 +16,7 @@ from typing import Any, Optional, cast
 
 from ..errors import HostError
 from ..resources import GROUP, ZERO_MAC, Address, FdbEntry, Link, Neighbour, Route
-from .decode import NTF_SELF, NUD_NOARP, NUD_PERMANENT
+from .decode import IPVLAN_MODES, MACVLAN_MODES, NTF_SELF, NUD_NOARP, NUD_PERMANENT
 from .netlink import (
     NLM_APPEND,
     NLM_CREATE,
@@ -74,8 +74,11 @@ def _payload(name: str, fields: dict[str, Any], attrs: list[tuple[str, Any]]) ->
 
 
 def link_create(link: Link, netns_fd: int = -1, lower: int = 0) -> Message:
-    """Create a link. VXLAN: sent in the host's namespace, the device appears in ``netns_fd``'s. veth: sent in the
-    link's own namespace, the other end appears in ``netns_fd``'s. ``lower`` is the ifindex of a multicast VXLAN's device."""
+    """Create a link. VXLAN, macvlan and their like: sent in the host's namespace, the device appears in ``netns_fd``'s.
+    veth: sent in the link's own namespace, the other end appears in ``netns_fd``'s. ``lower`` is the ifindex of the device
+    below: of a multicast VXLAN, or the parent."""
+    if link.kind in UPPER_KINDS or link.kind == "dummy":
+        return upper_create(link, netns_fd, lower)
     attrs: list[tuple[str, Any]] = [("IFLA_IFNAME", link.name), ("IFLA_GROUP", GROUP)]
     data: list[tuple[str, Any]] = []
     if link.kind == "bridge":
@@ -100,6 +103,41 @@ def link_create(link: Link, netns_fd: int = -1, lower: int = 0) -> Message:
         ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", link.kind), ("IFLA_INFO_DATA", {"attrs": data})]})
     )
     return Message(RTM_NEWLINK, NLM_CREATE | NLM_EXCL, _payload("ifinfmsg", {}, attrs))
+
+
+UPPER_KINDS = ("macvlan", "ipvlan", "vlan")
+_NESTED = 0x8000
+_8021Q = 0x8100
+
+
+def _attribute(code: int, payload: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(payload), code) + payload + b"\0" * (-len(payload) % 4)
+
+
+def upper_create(link: Link, netns_fd: int, lower: int) -> Message:
+    """A macvlan, ipvlan or VLAN device on another one, or a dummy. Packed by hand: pyroute2's versions differ in how they
+    take these modes."""
+    values = dict(link.attrs)
+    data = b""
+    if link.kind == "macvlan":
+        data = _attribute(1, struct.pack("=I", _code(MACVLAN_MODES, values["mode"])))
+    elif link.kind == "ipvlan":
+        data = _attribute(1, struct.pack("=H", _code(IPVLAN_MODES, values["mode"])))
+    elif link.kind == "vlan":
+        data = _attribute(1, struct.pack("=H", int(values["id"]))) + _attribute(5, struct.pack("!H", _8021Q))
+    info = _attribute(1, link.kind.encode() + b"\0") + (_attribute(2 | _NESTED, data) if data else b"")
+    body = _attribute(3, link.name.encode() + b"\0") + _attribute(27, struct.pack("=I", GROUP))
+    if link.mac:
+        body += _attribute(1, bytes.fromhex(link.mac.replace(":", "")))
+    if lower:
+        body += _attribute(5, struct.pack("=I", lower))
+    if netns_fd >= 0:
+        body += _attribute(28, struct.pack("=I", netns_fd))
+    return Message(RTM_NEWLINK, NLM_CREATE | NLM_EXCL, b"\0" * 16 + body + _attribute(18 | _NESTED, info))
+
+
+def _code(modes: dict[int, str], mode: object) -> int:
+    return next(code for code, name in modes.items() if name == mode)
 
 
 def _vxlan(values: dict[str, Any], lower: int) -> list[tuple[str, Any]]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Crosshost contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nft table ``crosshost``: read as JSON, changed by one atomic transaction a namespace."""
+"""The nft table ``crosshost`` of the family inet: read as JSON, changed by one atomic transaction a namespace."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
 from ..errors import HostError
-from ..resources import NFT_TABLE, NftChain, canonical
+from ..plan import Op
+from ..resources import NFT_TABLE, NftChain, NftElement, NftMap, Resource, canonical
 from . import netns as _netns
 
+FAMILY = "inet"
 _BASE = ("type", "hook", "prio", "policy")
+_TABLE = {"family": FAMILY, "name": NFT_TABLE}
+_IN_TABLE = {"family": FAMILY, "table": NFT_TABLE}
 
 
 class NftError(Exception):
@@ -36,73 +40,107 @@ def _run(netns: str, document: Sequence[dict[str, Any]]) -> tuple[int, str, str]
     return done.returncode, done.stdout, done.stderr
 
 
-def chains(netns: str, family: str) -> list[NftChain]:
-    """The base chains of our table; [] when there is none."""
-    code, out, _err = _run(netns, [{"list": {"table": {"family": family, "name": NFT_TABLE}}}])
+def _list(netns: str) -> list[dict[str, Any]]:
+    code, out, _err = _run(netns, [{"list": {"table": _TABLE}}])
     if code != 0:
         return []  # the one way in which listing by name fails: there is no such table
+    found: list[dict[str, Any]] = json.loads(out)["nftables"] if out.strip() else []
+    return found
+
+
+def table(netns: str) -> list[Resource]:
+    """The chains, verdict maps and their elements in our table; [] when there is none."""
     rules: dict[str, list[str]] = {}
-    found: list[NftChain] = []
-    listing = json.loads(out)["nftables"] if out.strip() else []
+    found: list[Resource] = []
+    listing = _list(netns)
     for entry in listing:
         if "rule" in entry:
             rules.setdefault(entry["rule"]["chain"], []).append(canonical(entry["rule"]["expr"]))
     for entry in listing:
-        chain = entry.get("chain")
-        if chain and "hook" in chain:
+        if "chain" in entry:
+            chain = entry["chain"]
             found.append(
                 NftChain(
                     netns,
-                    family,
+                    FAMILY,
                     chain["name"],
-                    chain["type"],
-                    chain["hook"],
-                    chain["prio"],
+                    chain.get("type", ""),
+                    chain.get("hook", ""),
+                    chain.get("prio", 0),
                     tuple(rules.get(chain["name"], ())),
                     chain.get("policy", "accept"),
                 )
             )
+        elif entry.get("map", {}).get("map") == "verdict":
+            found += _map(netns, entry["map"])
     return found
 
 
-def transact(netns: str, changes: Iterable[tuple[Optional[NftChain], Optional[NftChain]]]) -> None:
-    """Make all these (before, after) changes of chains at once. NftError if nft refuses: then nothing was done."""
-    document: list[dict[str, Any]] = []
-    families = set()
-    for before, after in changes:
-        if before is not None:
-            families.add(before.family)
-            target = {"family": before.family, "table": NFT_TABLE, "name": before.name}
-            document.append({"flush": {"chain": target}})
-            if after is None or _base(before) != _base(after):
-                document.append({"delete": {"chain": target}})
-        if after is not None:
-            document += _write(after)
+def _map(netns: str, entry: dict[str, Any]) -> list[Resource]:
+    keys = entry["type"]
+    name = entry["name"]
+    found: list[Resource] = [NftMap(netns, FAMILY, name, (keys,) if isinstance(keys, str) else tuple(keys))]
+    for key, verdict in entry.get("elem", ()):
+        target = verdict.get("goto", {}).get("target", "") if isinstance(verdict, dict) else ""
+        found.append(NftElement(netns, FAMILY, name, canonical(key), target))
+    return found
+
+
+def transact(netns: str, ops: Sequence[Op]) -> None:
+    """Make all these changes of a namespace's table at once. NftError if nft refuses: then nothing was done.
+
+    What refers to something goes before it and comes after it: elements, rules, maps and chains, then the other way."""
+    document = [{"add": {"table": _TABLE}}, *_clear(ops), *_write(ops)]
     code, _out, err = _run(netns, document)
     if code != 0:
         raise NftError(" ".join(err.split()) or f"nft ended with {code}")
-    for family in families:
-        if not _any_chain(netns, family):
-            _run(netns, [{"delete": {"table": {"family": family, "name": NFT_TABLE}}}])
+    if all(op.after is None for op in ops) and not any(
+        "chain" in one or "map" in one for one in _list(netns)
+    ):
+        _run(netns, [{"delete": {"table": _TABLE}}])
 
 
-def _base(chain: NftChain) -> tuple[object, ...]:
-    return tuple(getattr(chain, field) for field in _BASE)
+def _clear(ops: Sequence[Op]) -> Iterable[dict[str, Any]]:
+    chains = [op for op in ops if isinstance(op.before, NftChain)]
+    maps = [op.before for op in ops if op.after is None and isinstance(op.before, NftMap)]
+    yield from _elements("delete", [op.before for op in ops if isinstance(op.before, NftElement)])
+    for op in chains:
+        yield {"flush": {"chain": _named(op.before)}}
+    for item in maps:
+        yield {"delete": {"map": _named(item)}}
+    for op in chains:
+        if op.after is None or _base(op.before) != _base(op.after):
+            yield {"delete": {"chain": _named(op.before)}}
 
 
-def _write(chain: NftChain) -> list[dict[str, Any]]:
-    place = {"family": chain.family, "table": NFT_TABLE}
-    base = {field: getattr(chain, field) for field in _BASE}
-    document: list[dict[str, Any]] = [
-        {"add": {"table": {"family": chain.family, "name": NFT_TABLE}}},
-        {"add": {"chain": {**place, "name": chain.name, **base}}},
-    ]
-    rules = ({**place, "chain": chain.name, "expr": json.loads(rule)} for rule in chain.rules)
-    return document + [{"add": {"rule": rule}} for rule in rules]
+def _write(ops: Sequence[Op]) -> Iterable[dict[str, Any]]:
+    chains = [op.after for op in ops if isinstance(op.after, NftChain)]
+    maps = [op.after for op in ops if op.before is None and isinstance(op.after, NftMap)]
+    for chain in chains:
+        base = {field: getattr(chain, field) for field in _BASE} if chain.hook else {}
+        yield {"add": {"chain": {**_named(chain), **base}}}
+    for item in maps:
+        keys = item.keys[0] if len(item.keys) == 1 else list(item.keys)
+        yield {"add": {"map": {**_named(item), "type": keys, "map": "verdict"}}}
+    yield from _elements("add", [op.after for op in ops if isinstance(op.after, NftElement)])
+    for chain in chains:
+        for rule in chain.rules:
+            yield {"add": {"rule": {**_IN_TABLE, "chain": chain.name, "expr": json.loads(rule)}}}
 
 
-def _any_chain(netns: str, family: str) -> bool:
-    code, out, _err = _run(netns, [{"list": {"table": {"family": family, "name": NFT_TABLE}}}])
-    return code == 0 and any(
-        "chain" in entry or "set" in entry or "map" in entry for entry in json.loads(out)["nftables"]
-    )
+def _named(item: Any) -> dict[str, Any]:
+    return {**_IN_TABLE, "name": item.name}
+
+
+def _elements(verb: str, items: Iterable[Optional[Resource]]) -> Iterable[dict[str, Any]]:
+    """One command a map for all its elements."""
+    found: dict[str, list[Any]] = {}
+    for item in items:
+        assert isinstance(item, NftElement)
+        found.setdefault(item.map, []).append([json.loads(item.key), {"goto": {"target": item.target}}])
+    for name, elements in found.items():
+        yield {verb: {"element": {**_IN_TABLE, "name": name, "elem": elements}}}
+
+
+def _base(item: Any) -> tuple[object, ...]:
+    return tuple(getattr(item, field) for field in _BASE)

@@ -98,8 +98,12 @@ def _is_multicast(address: str) -> bool:
 
 
 def link_of(session: Session, view: NsView, info: LinkInfo, peer: Optional[Peer] = None) -> Link:
-    """A link as a resource. The MAC counts where crosshost sets it: on bridges, and on a pair's inner end."""
+    """A link as a resource. The MAC counts where crosshost sets it: on bridges, on a pair's inner end, and on a macvlan
+    that does not take its parent's."""
     attrs = info.attrs
+    own_mac = info.kind == "bridge" or (info.kind == "macvlan" and dict(attrs).get("mode") != "passthru")
+    if info.kind in ("macvlan", "ipvlan", "vlan"):
+        attrs = tuple(sorted((*attrs, ("link", session.host.name_of(info.lower)))))
     if info.kind == "vxlan":
         lower = dict(attrs).get("link")
         others = tuple(pair for pair in attrs if pair[0] != "link")
@@ -111,7 +115,7 @@ def link_of(session: Session, view: NsView, info: LinkInfo, peer: Optional[Peer]
         kind=info.kind,
         alias=info.alias,
         mtu=info.mtu,
-        mac=info.mac if info.kind == "bridge" else "",
+        mac=info.mac if own_mac else "",
         master=view.name_of(info.master) if info.master else "",
         up=info.up,
         attrs=attrs,

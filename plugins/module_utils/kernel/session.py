@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ..resources import HOST
+from ..resources import HOST, Resource
 from . import decode
 from . import netns as _netns
 from .netlink import Sockets
@@ -61,6 +61,7 @@ class Session:
         self.sockets = Sockets()
         self._views: dict[str, NsView] = {}
         self._names: Optional[list[str]] = None
+        self._tables: dict[str, list[Resource]] = {}
 
     def view(self, netns: str = HOST) -> Optional[NsView]:
         """What is in a namespace, or None when there is no such namespace."""
@@ -81,9 +82,18 @@ class Session:
             self._names = _netns.names()
         return self._names
 
+    def nft(self, netns: str) -> list[Resource]:
+        """The chains, maps and elements of our nft table in a namespace; [] when there is none."""
+        from . import nft  # late: many runs have nothing to do with it
+
+        if netns not in self._tables:
+            self._tables[netns] = nft.table(netns) if not netns or _netns.exists(netns) else []
+        return self._tables[netns]
+
     def forget(self) -> None:
         """After a write: what was read before no longer counts."""
         self._views.clear()
+        self._tables.clear()
         self._names = None
 
     def close(self) -> None:

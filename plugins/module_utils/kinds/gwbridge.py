@@ -12,10 +12,10 @@ from typing import Any
 from .. import record
 from ..compile.gwbridge import MARK, chain_names, compile_gwbridge, port_flags
 from ..errors import CollisionError, SpecError
-from ..kernel import collisions, nft, observe, sysctl
+from ..kernel import collisions, observe, sysctl
 from ..kernel.session import Session
 from ..plan import Op
-from ..resources import HOST, Link, Resource, State, Sysctl, state_of
+from ..resources import HOST, Link, NftChain, Resource, State, Sysctl, state_of
 from ..spec import gwbridge, overlay
 from ..spec.subnets import refuse_overlaps
 from .places import sandboxes
@@ -84,8 +84,8 @@ class GwbridgeKind:
                 session, sandboxes(), lambda link: link.netns == HOST and link.master in doomed
             )
             found.extend(legs.values())
-        ours = {chain for name in names for chain in chain_names(name)}
-        found.extend(chain for chain in nft.chains(HOST, "inet") if ("inet", chain.name) in ours)
+        ours = {chain for name in names for _family, chain in chain_names(name)}
+        found.extend(one for one in session.nft(HOST) if isinstance(one, NftChain) and one.name in ours)
         found.extend(
             observe.sysctls(session, [item for item in desired.values() if isinstance(item, Sysctl)])
         )
