@@ -91,7 +91,7 @@ def _build(lab: Lab, target: Path) -> None:
     log = lab.cache / "build.log"
     try:
         with log.open("w") as output:
-            _mmdebstrap(draft, output.fileno())
+            mmdebstrap(draft, PACKAGES, output.fileno())
         _customize(draft)
         draft.rename(target)
     except LabError as error:
@@ -100,10 +100,11 @@ def _build(lab: Lab, target: Path) -> None:
         remove_tree(draft)
 
 
-def _mmdebstrap(draft: Path, log: int) -> None:
+def mmdebstrap(draft: Path, packages: Sequence[str], log: int) -> None:
+    """Makes a root file system with these packages; what mmdebstrap says goes to the descriptor `log`."""
     listing = attempt(["apt-get", "indextargets", "--format", _FIELDS, "Created-By: Packages"])
     sources = debian_sources(listing.stdout) if listing.returncode == 0 else []
-    argv = [*_CONTAINED, "mmdebstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES)]
+    argv = [*_CONTAINED, "mmdebstrap", "--variant=minbase", "--include=" + ",".join(packages)]
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
     argv += [SUITE, str(draft)]
     if sources:

@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.crosshost.network.plugins.module_utils.errors import CrosshostError
 from ansible_collections.crosshost.network.plugins.module_utils.spec.cluster import Cluster, parse_cluster
+from ansible_collections.crosshost.network.plugins.module_utils.view import LONG
 from ansible_collections.crosshost.network.plugins.plugin_utils.inventory import Reader, members, plain
 from ansible_collections.crosshost.network.plugins.plugin_utils.store import Store
 
@@ -47,7 +48,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         try:
             for warning in store.prepare(build):
                 display.warning(warning)
-            found = store.view(host, options["brief"])
+            found = store.view(host, () if options["brief"] else LONG)
         except CrosshostError as error:
             raise AnsibleActionFail(str(error)) from None
         return {**result, "changed": False, "store": store.folder, **found}

@@ -13,6 +13,7 @@ author:
 description:
   - Gives what M(crosshost.network.host_view) returns, also what its option O(crosshost.network.host_view#module:brief)
     leaves out. What a lookup gives is not kept after its task, unlike what a task returns.
+  - Only what belongs to the values that are asked for is read.
 options:
   _terms:
     description: Names of return values of M(crosshost.network.host_view), such as V(networks).
@@ -52,6 +53,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.crosshost.network.plugins.module_utils.errors import CrosshostError
+from ansible_collections.crosshost.network.plugins.module_utils.view import LONG
 from ansible_collections.crosshost.network.plugins.plugin_utils.store import Store
 
 
@@ -62,12 +64,12 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
         if "store" not in given or "host" not in given:
             raise AnsibleError("host_view: view: give what the task crosshost.network.host_view has returned")
         try:
-            found = Store(str(given["store"])).view(str(given["host"]))
+            found = Store(str(given["store"])).view(str(given["host"]), terms)
         except CrosshostError as error:
             raise AnsibleError(str(error)) from None
         for term in terms:
             if term not in found:
                 raise AnsibleError(
-                    f"host_view: {term!r}: there is no such value; there are {', '.join(found)}"
+                    f"host_view: {term!r}: there is no such value; there are {', '.join([*found, *(name for name in LONG if name not in found)])}"
                 )
         return [found[term] for term in terms]

@@ -13,14 +13,19 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from . import info, record
-from .converge import converge, need_root
+from .converge import Kind, converge, need_root
 from .errors import CrosshostError
+from .kinds.bridge import BridgeKind
 from .kinds.endpoint import EndpointKind
 from .kinds.gwbridge import GwbridgeKind
+from .kinds.ingress import IngressKind
+from .kinds.macvlan import MacvlanKind
+from .kinds.names import NamesKind
 from .kinds.overlay import OverlayKind
+from .kinds.service import ServiceKind
 
 _RETRY = 2.0  # seconds between attempts: at boot the data-path address may come late
 
@@ -60,16 +65,36 @@ def show(as_json: bool) -> int:
         )
     for bridge in found["gwbridges"]:
         print(f"gwbridge {bridge['name']:<20} {_presence(bridge)}  {' '.join(bridge['addresses'])}")
+    for network in found["bridge_networks"]:
+        where = f"{network['bridge'] or '-'}  {' '.join(network['addresses'])}"
+        print(f"bridge   {network['name']:<20} {_presence(network)}  {where}")
+    for lan in found["macvlans"]:
+        where = f"{lan['parent'] or '-'} {lan['driver'] or '-'} {lan['mode'] or '-'}"
+        print(f"macvlan  {lan['name']:<20} {_presence(lan)}  {where}  {' '.join(lan['shim'])}".rstrip())
     for end in found["endpoints"]:
         print(
             f"endpoint {end['id']:<20} {_presence(end)}  {end['interface'] or '-'}  {' '.join(end['addresses'])}"
         )
+    _show_services(found)
     for lines in found["drift"].values():
         for line in lines:
             print(f"drift    {line}")
     for reason in found["errors"].values():
         print(f"error    {reason}")
     return int(found["drifted"])
+
+
+def _show_services(found: dict[str, Any]) -> None:
+    for one in found["services"]:
+        where = f"in {len(one['sandboxes'])} sandboxes"
+        print(f"service  {one['id']:<20} {_presence(one)}  {' '.join(one['vips']) or 'dnsrr'}  {where}")
+    for mesh in found["ingress"]:
+        where = f"{' '.join(mesh['addresses'])}  {len(mesh['ports'])} ports, {len(mesh['legs'])} tasks here"
+        print(f"ingress  {mesh['name']:<20} {_presence(mesh)}  {where}")
+    for names in found["names"]:
+        print(
+            f"names    {names['name']:<20} {_presence(names)}  {names['records']} records, {names['services']} services"
+        )
 
 
 def _presence(fact: dict[str, Any]) -> str:
@@ -92,17 +117,27 @@ def restore_all(wait: float) -> int:
 
 def _restore_once() -> list[str]:
     failures: list[str] = []
-    for kind in (OverlayKind({}), GwbridgeKind()):
+    for kind in (OverlayKind({}), GwbridgeKind(), BridgeKind()):
         recorded = record.load(kind.name)
         try:
             if recorded:
                 converge(kind, recorded, "replaced")
         except CrosshostError as error:
             failures.append(str(error))
-    # one by one: a container that has not started yet must not keep the other sandboxes waiting
-    for item in record.load("endpoint"):
+    # one by one: an interface that comes late must not keep the other LANs waiting, nor a container the other sandboxes
+    makers: tuple[Callable[[], Kind], ...] = (MacvlanKind, EndpointKind)
+    for make in makers:
+        for item in record.load(make().name):
+            try:
+                converge(make(), [item], "replaced")
+            except CrosshostError as error:
+                failures.append(str(error))
+    above: tuple[Kind, ...] = (ServiceKind(), IngressKind(), NamesKind())
+    for upper in above:
+        recorded = record.load(upper.name)
         try:
-            converge(EndpointKind(), [item], "replaced")
+            if recorded:
+                converge(upper, recorded, "replaced")
         except CrosshostError as error:
             failures.append(str(error))
     return failures

@@ -13,7 +13,7 @@ import contextlib
 import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Optional, Protocol
+from typing import Any, NamedTuple, Optional, Protocol, runtime_checkable
 
 from . import record
 from .errors import ApplyError, HostError, SpecError
@@ -65,6 +65,24 @@ class Kind(Protocol):
         ...
 
 
+@runtime_checkable
+class Settling(Protocol):
+    """A kind that has something left to do once the host is as declared, which no plan can show."""
+
+    def settle(self, recorded: Sequence[Item]) -> None:
+        """Do it; ``recorded`` is what was declared before."""
+        ...
+
+
+@runtime_checkable
+class Lenient(Protocol):
+    """A kind that does without what is missing on the host, and says so in the end."""
+
+    def refuse_missing(self) -> None:
+        """HostError if something was missing."""
+        ...
+
+
 class Outcome(NamedTuple):
     """What a module returns. ``before`` and ``after`` are declarations, ``diff`` text."""
 
@@ -107,7 +125,10 @@ def converge(
         if not check and state not in ("gathered", "rendered"):
             netns.sweep()
             record.sweep()
-        return _converge(kind, items, names, state, check, session)
+        outcome = _converge(kind, items, names, state, check, session)
+    if isinstance(kind, Lenient):
+        kind.refuse_missing()
+    return outcome
 
 
 def need_root() -> None:
@@ -128,7 +149,7 @@ def _converge(
         ops = plan({}, {**whole, **_records(kind, [], items, names)[1]})
         from . import transaction
 
-        return Outcome(False, [], items, transaction.commands(ops), {"before": "", "after": ""})
+        return Outcome(False, [], items, transaction.Words(ops).commands, {"before": "", "after": ""})
     after, scope = _target(kind, recorded, items, names, state, session)
     kind.check(after)
     wanted = set(map(kind.key, after))
@@ -140,12 +161,12 @@ def _converge(
         return Outcome(False, recorded, after, [], {"before": "", "after": ""})
     from . import transaction  # late: a run that changes nothing is spared its compilation
 
-    outcome = Outcome(True, recorded, after, transaction.commands(ops), transaction.diff(ops))
+    words = transaction.Words(ops)
     kind.guard(session, ops)
     if not check:
         kernel_ops = [op for op in ops if not isinstance(op.subject, Record)]
         if kernel_ops:
-            transaction.apply(kind, session, kernel_ops, scope, observed, desired)
+            transaction.apply(kind, session, kernel_ops, scope, observed, desired, words)
         try:
             record.save(kind.name, after)
         except OSError as error:
@@ -153,7 +174,9 @@ def _converge(
             found = kind.observed(session, scope, desired)
             undone = transaction.undo(kind, session, scope, found, observed, desired)
             raise ApplyError(f"{kind.name}: {reason}; {undone}") from None
-    return outcome
+        if isinstance(kind, Settling):
+            kind.settle(recorded)
+    return Outcome(True, recorded, after, words.commands, words.diff)
 
 
 def _without_ports(state: State) -> State:

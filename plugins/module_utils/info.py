@@ -13,16 +13,27 @@ from .converge import Kind, converge, need_root
 from .errors import CrosshostError
 from .kernel import observe
 from .kernel.session import Session
+from .kinds import bridge_facts, macvlan_facts
+from .kinds.bridge import BridgeKind
 from .kinds.endpoint import EndpointKind
 from .kinds.gwbridge import GwbridgeKind
+from .kinds.ingress import IngressKind
+from .kinds.macvlan import MacvlanKind
+from .kinds.names import NamesKind, running_servers
 from .kinds.overlay import OverlayKind
 from .kinds.places import known_path
+from .kinds.service import ServiceKind
 from .resources import HOST, Address, FdbEntry, Link, Neighbour, State, mark_of, netns_name
 
 KINDS: dict[str, tuple[str, Callable[[], Kind]]] = {
     "overlay_networks": ("overlay_network", lambda: OverlayKind({})),
     "gwbridges": ("gwbridge", GwbridgeKind),
+    "bridge_networks": ("bridge_network", BridgeKind),
+    "macvlans": ("macvlan", MacvlanKind),
     "endpoints": ("endpoint", EndpointKind),
+    "services": ("service", ServiceKind),
+    "ingress": ("ingress", IngressKind),
+    "names": ("names", NamesKind),
 }
 
 
@@ -52,7 +63,7 @@ def drifts(chosen: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, str]]
 
 
 def _overlays(session: Session, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    present = observe.overlay_names(session)
+    present = OverlayKind({}).owned(session)
     configs = {item["name"]: item for item in recorded}
     facts = []
     for name in dict.fromkeys([*configs, *present]):
@@ -117,7 +128,7 @@ def _gwbridges(session: Session, recorded: list[dict[str, Any]]) -> list[dict[st
 def _endpoints(session: Session, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
     kind = EndpointKind()
     configs = {kind.key(item): item for item in recorded}
-    spaces = [netns_name(name) for name in observe.overlay_names(session)]
+    spaces = [netns_name(name) for name in OverlayKind({}).owned(session)]
     inner = [path for path in map(known_path, recorded) if path]
     joined = {
         pair.outer.alias.partition(":")[2]: pair
@@ -147,8 +158,29 @@ def _endpoints(session: Session, recorded: list[dict[str, Any]]) -> list[dict[st
     return facts
 
 
+def _names(_session: Session, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The name servers. Those whose name has colons serve the sandboxes that are in these networks together."""
+    configs = {item["network"]: item for item in recorded}
+    running = running_servers()
+    return [
+        {
+            "name": name,
+            "present": name in running and bool(running[name].config),
+            "config": configs.get(name),
+            "records": len(configs.get(name, {}).get("records", ())),
+            "services": len(configs.get(name, {}).get("services", ())),
+        }
+        for name in dict.fromkeys([*configs, *running])
+    ]
+
+
 _FACTS: dict[str, Callable[[Session, list[dict[str, Any]]], list[dict[str, Any]]]] = {
     "overlay_networks": _overlays,
     "gwbridges": _gwbridges,
+    "bridge_networks": bridge_facts.facts,
+    "macvlans": macvlan_facts.facts,
     "endpoints": _endpoints,
+    "services": lambda session, recorded: ServiceKind().facts(session, recorded),
+    "ingress": lambda session, recorded: IngressKind().facts(session, recorded),
+    "names": _names,
 }

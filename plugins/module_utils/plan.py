@@ -21,6 +21,7 @@ from .resources import (
     NftChain,
     NftElement,
     NftMap,
+    Promiscuous,
     Record,
     Resource,
     Route,
@@ -30,7 +31,7 @@ from .resources import (
     key,
 )
 
-_DEV_BOUND = (Address, Route, Neighbour, FdbEntry)
+_DEV_BOUND = (Address, Route, Neighbour, FdbEntry, Promiscuous)
 
 
 class Op(NamedTuple):
@@ -189,6 +190,8 @@ def _netns_of(item: Resource) -> str:
 
 def _must_recreate(before: Resource, after: Resource) -> bool:
     """True where the kernel cannot change the object in place."""
+    if isinstance(before, Netns) and isinstance(after, Netns):
+        return before.of != after.of
     if isinstance(before, Link) and isinstance(after, Link):
         if before.kind != after.kind or (before.kind != "bridge" and before.attrs != after.attrs):
             return True
@@ -233,6 +236,7 @@ def _implied(item: Resource, observed: State, doomed: set[Key], dead: set[tuple[
 
 _DELETE_ORDER: dict[type, int] = {
     Unit: 0,  # a process keeps its namespace alive, and reads its files
+    Promiscuous: 0,  # a file says that it is ours to undo
     File: 1,
     FdbEntry: 2,
     Neighbour: 2,
@@ -279,7 +283,7 @@ def _rank_sysctl(item: Sysctl) -> _Rank:
 
 
 _RANKS: dict[type, Callable[[Any], _Rank]] = {
-    Netns: lambda item: (0, item.name, 0, ""),
+    Netns: lambda item: (0, item.name, 0, "") if not item.of else (3, "", 6, item.name),
     Link: _rank_link,
     Sysctl: _rank_sysctl,
     Address: lambda item: (3, item.netns, 0, item.address),
@@ -292,6 +296,7 @@ _RANKS: dict[type, Callable[[Any], _Rank]] = {
     NftMap: lambda item: (0, item.netns, 2, item.name),
     NftElement: lambda item: (0, item.netns, 3, item.map),
     File: lambda item: (4, "", 0, item.path),
-    Unit: lambda item: (5, "", 0, item.name),
+    Promiscuous: lambda item: (5, item.netns, 0, item.dev),
+    Unit: lambda item: (5, "", 1, item.name),
     Record: lambda item: (6, item.kind, 0, item.name),
 }

@@ -83,8 +83,8 @@ def _expand(config: list[dict[str, Any]], lists: list[Any]) -> list[dict[str, An
 
 
 class Canonical:
-    """Declarations as strings that do not depend on the order of their fields. Long lists of peers and endpoints are
-    summed up, once each: what they change in the kernel shows by itself."""
+    """Declarations as strings that do not depend on the order of their fields. Long lists of peers, endpoints
+    and names are summed up, once each: what they change in the kernel shows by itself."""
 
     _LONG = 16
 
@@ -106,7 +106,7 @@ class Canonical:
         )
 
     def _long(self, item: dict[str, Any]) -> dict[str, list[Any]]:
-        found = ((field, item.get(field)) for field in ("peers", "endpoints"))
+        found = ((field, item.get(field)) for field in ("peers", "endpoints", "records", "services"))
         return {field: value for field, value in found if isinstance(value, list) and len(value) > self._LONG}
 
     @staticmethod

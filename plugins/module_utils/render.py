@@ -21,11 +21,13 @@ from .resources import (
     Neighbour,
     Netns,
     Nft,
+    Promiscuous,
     Record,
     Resource,
     Route,
     Sysctl,
     Unit,
+    first_name,
 )
 
 ROWS_SHOWN = (
@@ -96,6 +98,8 @@ def _op(op: Op) -> list[str]:
         return _link(op)
     if isinstance(item, Nft):
         return [_inside(item.netns, line) for line in render_nft.lines(op)]
+    if isinstance(item, Promiscuous):
+        return [f"{_ip(item.netns)} link set {item.dev} promisc {'off' if op.after is None else 'on'}"]
     if isinstance(item, Sysctl):
         return [_inside(item.netns, f"sysctl -w {item.name}={item.value}")]
     if isinstance(item, File):
@@ -132,6 +136,8 @@ def _unit(op: Op, item: Unit) -> list[str]:
 def _netns(op: Op, item: Netns) -> list[str]:
     if op.verb == "delete":
         return [f"ip netns del {item.name}"]
+    if item.of:
+        return [f"touch /run/netns/{item.name}", f"mount --bind {item.of} /run/netns/{item.name}"]
     label = f"ip -n {item.name} link set lo alias {item.mark} up"
     return [label] if op.verb == "change" else [f"ip netns add {item.name}", label]
 
@@ -166,11 +172,11 @@ def _link(op: Op) -> list[str]:
     link = op.after
     assert isinstance(link, Link)
     before = op.before if isinstance(op.before, Link) else None
-    lines = [_create(link)] if before is None else []
+    lines = _create(link) if before is None else []
     return lines + _settle(link, before) + _settle_peer(link, before)
 
 
-def _create(link: Link) -> str:
+def _create(link: Link) -> list[str]:
     head = f"{_ip(link.netns)} link add {link.name}"
     values = dict(link.attrs)
     if link.kind == "vxlan":
@@ -181,24 +187,26 @@ def _create(link: Link) -> str:
         words += f" local {values['local']}" if "local" in values else ""
         words += f" dstport {values['port']}{'' if values['learning'] else ' nolearning'}"
         words += " proxy" if values["proxy"] else ""
-        return f"ip link add {link.name}{target} group {GROUP} type vxlan {words}"
+        return [f"ip link add {link.name}{target} group {GROUP} type vxlan {words}"]
     if link.kind == "veth":
         assert link.peer is not None
         mac = f" address {link.peer.mac}" if link.peer.mac else ""
         place = _peer_place(link.peer.netns)
         peer = f"name {link.peer.name} group {GROUP} mtu {link.peer.mtu}{mac}{place}"
-        return f"{head} group {GROUP} mtu {link.mtu} type veth peer {peer}"
+        return [f"{head} group {GROUP} mtu {link.mtu} type veth peer {peer}"]
     if "link" in values:
         return _create_upper(link, values)
-    return f"{head} group {GROUP} type {link.kind}{_bridge_words(values)}"
+    return [f"{head} group {GROUP} type {link.kind}{_bridge_words(values)}"]
 
 
-def _create_upper(link: Link, values: dict[str, Any]) -> str:
+def _create_upper(link: Link, values: dict[str, Any]) -> list[str]:
     """On a parent, which is in the host's namespace."""
     mac = f" address {link.mac}" if link.mac else ""
     words = f"id {values['id']}" if link.kind == "vlan" else f"mode {values['mode']}"
     place = _peer_place(link.netns) if link.netns else ""
-    return f"ip link add link {values['link']} name {link.name} group {GROUP}{mac}{place} type {link.kind} {words}"
+    name = first_name(link)
+    line = f"ip link add link {values['link']} name {name} group {GROUP}{mac}{place} type {link.kind} {words}"
+    return [line] if name == link.name else [line, f"{_ip(link.netns)} link set {name} name {link.name}"]
 
 
 def _peer_place(netns: str) -> str:
@@ -238,7 +246,7 @@ def _settle(link: Link, before: Optional[Link]) -> list[str]:
 
 
 def _port_words(old: Iterable[tuple[str, Any]], new: Iterable[tuple[str, Any]]) -> str:
-    defaults = {"learning": 1, "flood": 1, "neigh_suppress": 0, "isolated": 0}
+    defaults = {"learning": 1, "flood": 1, "neigh_suppress": 0, "isolated": 0, "hairpin": 0}
     before, after = {**defaults, **dict(old)}, {**defaults, **dict(new)}
     return "".join(
         f" {name} {'on' if after[name] else 'off'}" for name in defaults if before[name] != after[name]
@@ -260,7 +268,7 @@ def _settle_peer(link: Link, before: Optional[Link]) -> list[str]:
 
 def _describe(item: Resource) -> list[str]:
     if isinstance(item, Netns):
-        return [f"namespace {item.name}"]
+        return [f"namespace {item.name}" + (f" is that of {item.of}" if item.of else "")]
     if isinstance(item, Nft):
         return [f"{item.netns or 'host'}: {line}" for line in render_nft.describe(item)]
     if isinstance(item, File):
@@ -270,6 +278,8 @@ def _describe(item: Resource) -> list[str]:
         ]
     if isinstance(item, Unit):
         return [f"unit {item.name}: runs with {item.config}, has read {item.data}"]
+    if isinstance(item, Promiscuous):
+        return [f"{item.netns or 'host'}: {item.dev}: promiscuous"]
     if isinstance(item, Sysctl):
         return [f"{item.netns or 'host'}: {item.name} = {item.value}"]
     if isinstance(item, Address):

@@ -91,6 +91,8 @@ def _statement(statement: dict[str, Any]) -> str:
         return _nat(kind, value)
     if kind in ("goto", "jump"):
         return f"{kind} {value['target']}"
+    if kind == "mangle":
+        return f"{_operand(value['key'])} set {_operand(value['value'])}"
     if kind == "reject" and value:
         return f"reject with {value['type']}" + (f" {value['expr']}" if "expr" in value else "")
     return str(kind)
@@ -132,6 +134,8 @@ _WORDS: dict[str, Any] = {
     "payload": lambda value: f"{value['protocol']} {value['field']}",
     "ct": lambda value: f"ct {value['key']}",
     "fib": lambda value: f"fib {' . '.join(value['flags'])} {value['result']}",
+    "tcp option": lambda value: f"tcp option {value['name']} {value['field']}",
+    "rt": lambda value: f"rt {value['key']}",
     "prefix": lambda value: f"{value['addr']}/{value['len']}",
     "range": lambda value: f"{_operand(value[0])}-{_operand(value[1])}",
     "concat": lambda value: " . ".join(_operand(one) for one in value),

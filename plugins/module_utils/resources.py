@@ -10,6 +10,7 @@ comparing two states is comparing two dicts. Namespaces are named by a string: `
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from typing import NamedTuple, Optional, Union
@@ -24,10 +25,12 @@ Attrs = tuple[tuple[str, Union[str, int]], ...]
 
 
 class Netns(NamedTuple):
-    """A named namespace; ``mark`` is the ifalias of its loopback device, which says whose it is."""
+    """A named namespace; ``mark`` is the ifalias of its loopback device, which says whose it is. With ``of``, the path of a
+    namespace file, it is one name more for a namespace that exists, and bears no mark of its own."""
 
     name: str
     mark: str
+    of: str = ""
 
 
 class Peer(NamedTuple):
@@ -41,7 +44,7 @@ class Peer(NamedTuple):
 
 class Link(NamedTuple):
     """A network device. ``attrs`` depend on the kind (sorted pairs); ``port`` holds the bridge port flags that are not
-    at the kernel's default (sorted pairs of learning, flood, isolated, neigh_suppress). A macvlan's, ipvlan's or vlan's
+    at the kernel's default (sorted pairs of hairpin, learning, flood, isolated, neigh_suppress). A macvlan's, ipvlan's or vlan's
     ``link`` is a device of the host's namespace, from which it is made."""
 
     netns: str
@@ -89,6 +92,13 @@ class FdbEntry(NamedTuple):
     dev: str
     mac: str
     dst: str = ""
+
+
+class Promiscuous(NamedTuple):
+    """A device that takes in every frame because crosshost told it to."""
+
+    netns: str
+    dev: str
 
 
 class Sysctl(NamedTuple):
@@ -158,7 +168,20 @@ class Record(NamedTuple):
 
 
 Resource = Union[
-    Netns, Link, Address, Route, Neighbour, FdbEntry, Sysctl, NftChain, NftMap, NftElement, File, Unit, Record
+    Netns,
+    Link,
+    Address,
+    Route,
+    Neighbour,
+    FdbEntry,
+    Promiscuous,
+    Sysctl,
+    NftChain,
+    NftMap,
+    NftElement,
+    File,
+    Unit,
+    Record,
 ]
 Nft = (NftChain, NftMap, NftElement)
 Key = tuple[object, ...]
@@ -185,6 +208,8 @@ def _rare_key(item: Resource) -> Key:
         return (type(item).__name__, item.name)
     if isinstance(item, Route):
         return ("Route", item.netns, item.dst)
+    if isinstance(item, Promiscuous):
+        return ("Promiscuous", *item)
     if isinstance(item, Sysctl):
         return ("Sysctl", item.netns, item.name)
     if isinstance(item, (NftChain, NftMap)):
@@ -210,9 +235,20 @@ def state_of(items: Iterable[Resource]) -> State:
     return state
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))  # made once: there are thousands of rules
+
+
 def canonical(expression: object) -> str:
     """An nft rule's expression list as one string, so that rules compare and hash as text."""
-    return json.dumps(expression, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(expression)
+
+
+def first_name(link: Link) -> str:
+    """The name under which a link comes into its namespace from the host's, whose kernel may refuse a name that a device of
+    the host itself has (an older Linux looks it up there)."""
+    if link.netns == HOST:
+        return link.name
+    return "xm" + hashlib.sha256(f"{link.netns} {link.name}".encode()).hexdigest()[:10]
 
 
 def netns_name(network: str) -> str:

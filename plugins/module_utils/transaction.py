@@ -9,6 +9,7 @@ Only runs that change something import this: on a host every module is compiled 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from . import render
@@ -16,26 +17,35 @@ from .errors import ApplyError, CrosshostError
 from .kernel.apply import Executor, OpError
 from .kernel.session import Session
 from .plan import Op, plan
-from .resources import State, key
+from .resources import Nft, State, key
 
 if TYPE_CHECKING:
     from .converge import Kind
 
 
-def commands(ops: Sequence[Op]) -> list[str]:
-    """The plan as the lines that an expert would type."""
-    return render.commands(ops)
+class Words:
+    """A plan in words. They are found when they are first asked for: while the kernel works is the best time."""
 
+    def __init__(self, ops: Sequence[Op]) -> None:
+        self._ops = ops
 
-def diff(ops: Sequence[Op]) -> dict[str, str]:
-    """The two sides of what changes: of an object that is changed in place, only the lines that differ."""
-    before = render.listing(op.before for op in ops if op.before is not None).splitlines(keepends=True)
-    after = render.listing(op.after for op in ops if op.after is not None).splitlines(keepends=True)
-    both = set(before) & set(after)
-    return {
-        "before": "".join(line for line in before if line not in both),
-        "after": "".join(line for line in after if line not in both),
-    }
+    @cached_property
+    def commands(self) -> list[str]:
+        """The plan as the lines that an expert would type."""
+        return render.commands(self._ops)
+
+    @cached_property
+    def diff(self) -> dict[str, str]:
+        """The two sides of what changes: of an object that is changed in place, only the lines that differ."""
+        before, after = (
+            render.listing(item for item in side if item is not None).splitlines(keepends=True)
+            for side in ((op.before for op in self._ops), (op.after for op in self._ops))
+        )
+        both = set(before) & set(after)
+        return {
+            "before": "".join(line for line in before if line not in both),
+            "after": "".join(line for line in after if line not in both),
+        }
 
 
 def apply(
@@ -45,11 +55,16 @@ def apply(
     scope: list[str],
     observed: State,
     desired: State,
+    words: Words,
 ) -> None:
-    """Carry out the plan and look whether the kernel agrees; if anything goes wrong, go back."""
+    """Carry out the plan and look whether the kernel agrees; if anything goes wrong, go back. ``words`` are found while nft
+    lists what was written."""
     failure = ""
     try:
         Executor(session).run(ops)
+        session.forget()
+        session.read_ahead(dict.fromkeys(op.subject.netns for op in ops if isinstance(op.subject, Nft)))
+        _ = words.commands, words.diff
     except OpError as error:
         failure = f"{_line(error.op)}: {error.reason}"
     except (CrosshostError, OSError) as error:
@@ -59,7 +74,8 @@ def apply(
         session.forget()
         undo(kind, session, scope, kind.observed(session, scope, desired), observed, desired)
         raise
-    session.forget()
+    if failure:
+        session.forget()
     found = kind.observed(session, scope, desired)
     if not failure:
         rest = plan(found, desired)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: endpoint
-short_description: Join sandboxes of this host to overlay networks
+short_description: Join sandboxes of this host to networks
 version_added: 0.1.0
 author:
   - Crosshost contributors (@crosshost)
@@ -29,7 +29,11 @@ options:
     elements: dict
     suboptions:
       network:
-        description: The overlay network.
+        description:
+          - The network, of any driver (overlay, bridge, macvlan).
+          - V(host) puts the sandbox into the host's own namespace, V(none) gives it a loopback device alone, and
+            V(container:NAME) the namespace of another sandbox or container. A sandbox in one of these is in no network. What a
+            container or process was started with is checked, as it cannot change.
         type: str
         required: true
       name:
@@ -50,10 +54,13 @@ options:
             is refused.
         type: bool
       ip:
-        description: The IPv4 address, in one of the network's subnets.
+        description:
+          - The IPv4 address, in one of the network's subnets.
+          - On a bridge network, and on a macvlan network with a range, the default is the first free one of the host's range. The
+            endpoint keeps it as long as its interface lives.
         type: str
       ip6:
-        description: The IPv6 address, in one of the network's subnets of the same segment.
+        description: The IPv6 address, in one of the network's subnets of the same segment. The default is as for O(config[].ip).
         type: str
       mac:
         description: The MAC address. The default is 02:42 and the IPv4 address.
@@ -62,11 +69,34 @@ options:
         description: The interface's name in the sandbox. The default is the first free one of C(eth0), C(eth1) and so on.
         type: str
       default_route:
-        description: Whether the sandbox gets its default route through the gateway bridge. Never in an internal network. The default is V(true).
+        description:
+          - Whether the sandbox's default route may go over this endpoint, through the network's gateway or, from an overlay,
+            through the gateway bridge. Never over an internal network. The default is V(true).
         type: bool
       gwbridge:
-        description: The gateway bridge. The default is V(xh_gwbridge).
+        description: The gateway bridge of an overlay's endpoint. The default is V(xh_gwbridge).
         type: str
+      gw_priority:
+        description:
+          - Which of a sandbox's endpoints gives it its default route. The highest wins; among equals one whose network has a
+            gateway of its own before one that goes over the gateway bridge, one for both families before one for a single, and
+            the first by the network's name. IPv4 and IPv6 are told apart. The default is V(0).
+        type: int
+      publish:
+        description:
+          - Ports of the sandbox that answer at the host, as Docker's C(--publish) takes them,
+            C([ip:][host port or range:]container port or range[/tcp|udp|sctp]). Without a host port a free one is chosen.
+          - A mapping with C(target), C(published), C(protocol) and C(host_ip) says the same.
+          - From a bridge network, or from an overlay over the gateway bridge, where the sandbox's default route has to lead.
+        type: list
+        elements: raw
+      aliases:
+        description: Further names by which others in the network find it (M(crosshost.network.names)).
+        type: list
+        elements: str
+      dns:
+        description: Whether the sandbox's C(resolv.conf) names the network's name server. The default is V(true).
+        type: bool
   networks:
     description:
       - The networks, with the options of M(crosshost.network.overlay_network), where they may not have been converged on this
@@ -75,6 +105,14 @@ options:
     elements: dict
   gwbridges:
     description: The gateway bridges, with the options of M(crosshost.network.gwbridge), likewise.
+    type: list
+    elements: dict
+  bridge_networks:
+    description: The bridge networks, with the options of M(crosshost.network.bridge_network), likewise.
+    type: list
+    elements: dict
+  macvlan_networks:
+    description: The macvlan networks, with the options of M(crosshost.network.macvlan), likewise.
     type: list
     elements: dict
 seealso:
@@ -102,6 +140,31 @@ EXAMPLES = r"""
   crosshost.network.endpoint:
     config:
       - {network: web, pid: 4711, name: probe, ip: 10.0.1.30, mac: "02:00:5e:10:00:30"}
+
+- name: On a bridge of the host, with an address that the host chooses and two published ports
+  crosshost.network.endpoint:
+    config:
+      - network: front
+        container: shop
+        publish: ["8080:80", "127.0.0.1:9000:9000/udp"]
+
+- name: In two networks, with the default route over the second, and known by another name as well
+  crosshost.network.endpoint:
+    config:
+      - {network: web, container: frontend, ip: 10.0.1.20}
+      - {network: front, container: frontend, gw_priority: 10, aliases: [www]}
+
+- name: A sandbox in the host's own namespace, one with a loopback device alone, one that shares a container's
+  crosshost.network.endpoint:
+    config:
+      - {network: host, sandbox: monitor, create: true}
+      - {network: none, sandbox: vault, create: true}
+      - {network: "container:frontend", sandbox: sidecar, create: true}
+
+- name: Leave the container's resolv.conf alone
+  crosshost.network.endpoint:
+    config:
+      - {network: web, container: legacy, ip: 10.0.1.40, dns: false}
 
 - name: Disconnect one
   crosshost.network.endpoint:
@@ -137,6 +200,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.crosshost.network.plugins.module_utils.kinds.endpoint import EndpointKind
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.ground import Ground
 from ansible_collections.crosshost.network.plugins.module_utils.module_run import (
     DATA_PATH_OPTIONS,
     common_options,
@@ -156,6 +220,10 @@ ENDPOINT_OPTIONS: dict[str, Any] = {
     "interface": {"type": "str"},
     "default_route": {"type": "bool"},
     "gwbridge": {"type": "str"},
+    "gw_priority": {"type": "int"},
+    "publish": {"type": "list", "elements": "raw"},
+    "aliases": {"type": "list", "elements": "str"},
+    "dns": {"type": "bool"},
 }
 
 
@@ -165,13 +233,27 @@ def main() -> None:
             **common_options(ENDPOINT_OPTIONS),
             "networks": {"type": "list", "elements": "dict"},
             "gwbridges": {"type": "list", "elements": "dict"},
+            "bridge_networks": {"type": "list", "elements": "dict"},
+            "macvlan_networks": {"type": "list", "elements": "dict"},
             **DATA_PATH_OPTIONS,
         },
         supports_check_mode=True,
     )
     params = module.params
     defaults = {field: params[field] for field in DATA_PATH_OPTIONS}
-    run(module, lambda: EndpointKind(params["networks"], params["gwbridges"], defaults, module.check_mode))
+    run(
+        module,
+        lambda: EndpointKind(
+            Ground(
+                params["networks"],
+                params["gwbridges"],
+                defaults,
+                params["bridge_networks"],
+                params["macvlan_networks"],
+            ),
+            module.check_mode,
+        ),
+    )
 
 
 if __name__ == "__main__":

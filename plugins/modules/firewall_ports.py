@@ -17,10 +17,14 @@ description:
     is dropped at these ports, whatever the host's own rules say; loopback passes, and so do replies to connections that
     the host itself has opened. With V(firewalld) and V(ufw) everyone else meets the zone's target or the default policy;
     the module warns where that accepts everything.
+  - Lets the forwarded traffic of bridges past that firewall as well (O(forward_interfaces)), and past the FORWARD policy of
+    a C(dockerd) that runs beside it. A firewall that drops what it forwards keeps sandboxes from the outside, whatever other
+    tables accept.
   - Rules are kept over a reboot. C(firewalld) and C(ufw) do so themselves; for V(nftables) and V(iptables) the module
     writes a file in C(/var/lib/crosshost) and a systemd unit (C(crosshost-ports-nftables.service) or
     C(crosshost-ports-iptables.service)) which loads it at boot, and again when the service that flushes is restarted or
-    reloaded.
+    reloaded. For forwarded traffic the units are C(crosshost-ports-forward-nftables.service) and
+    C(crosshost-ports-forward-iptables.service).
   - Nothing that the module did not make is changed. When a host has moved to another firewall since, the rules of the
     module in the old one move as well.
   - When a step fails, what was done is undone and the error names the command and its message.
@@ -39,17 +43,20 @@ options:
   state:
     description:
       - V(merged) adds the listed ports and sources to the named sets, and changes O(config[].esp),
-        O(config[].open_to_world) and the zone where they are given.
-      - V(replaced) makes each named set exactly as listed.
-      - V(overridden) does that and removes all other sets of the module.
-      - V(deleted) removes the named sets, or all sets of the module if O(config) is empty.
+        O(config[].open_to_world) and the zone where they are given. It adds the O(forward_interfaces).
+      - V(replaced) makes each named set exactly as listed, and O(forward_interfaces) if they are given.
+      - V(overridden) does that and removes all other sets of the module; O(forward_interfaces) left out means none.
+      - V(deleted) removes the named sets and the named O(forward_interfaces), or all that the module has made if neither
+        names anything.
       - V(gathered) only reads.
       - V(rendered) gives the commands for a host that has none of the rules, and touches nothing.
     type: str
     choices: [merged, replaced, overridden, deleted, gathered, rendered]
     default: merged
   config:
-    description: The sets of rules.
+    description:
+      - The sets of rules.
+      - May be empty where O(forward_interfaces) are given.
     type: list
     elements: dict
     default: []
@@ -95,7 +102,18 @@ options:
           - The interface by which the peers come in. Its firewalld zone is used if O(config[].zone) is not given.
           - The other backends ignore it.
         type: str
+  forward_interfaces:
+    description:
+      - Bridges whose forwarded traffic passes the host's firewall, what comes in on them and what goes out of them, IPv4 and
+        IPv6. What may reach the sandboxes behind them is decided by the chains of the collection.
+      - They need not exist yet. Where nothing keeps their traffic out, nothing is done.
+      - If this is left out, the list stays as it was applied last, but for O(state=overridden). With O(state=replaced), an
+        empty list removes all.
+    type: list
+    elements: str
 notes:
+  - With V(firewalld), O(forward_interfaces) are in a zone C(crosshost). Of the host itself, sandboxes reach what that zone
+    allows, which is ICMP at first; C(firewall-cmd --zone=crosshost --add-service) adds to it.
   - With V(nftables), an accept in the module's table does not override a drop in another table. The module warns of
     input chains whose policy is drop.
   - With V(firewalld), the first run for a set reloads firewalld, as it can load a new ipset only so. What zones of others
@@ -146,6 +164,12 @@ EXAMPLES = r"""
           - 10.98.0.0/24
         zone: internal
 
+- name: Let the traffic of the bridges past the firewall, and of no other interface
+  crosshost.network.firewall_ports:
+    state: replaced
+    forward_interfaces:
+      - xh_gwbridge
+
 - name: See the commands without touching the host
   crosshost.network.firewall_ports:
     backend: nftables
@@ -173,7 +197,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backend:
-  description: The firewall that was written to or read.
+  description:
+    - The firewall that was written to or read.
+    - V(none) where the host has none and only O(forward_interfaces) are given.
   returned: success
   type: str
   sample: nftables
@@ -194,6 +220,18 @@ after:
       esp: false
       sources: [10.98.0.0/24]
       open_to_world: false
+forward_interfaces_before:
+  description: The interfaces whose forwarded traffic the module's rules let past the firewall before the run.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+forward_interfaces_after:
+  description: Those whose traffic passes after the run, by such rules or because nothing keeps it out.
+  returned: success
+  type: list
+  elements: str
+  sample: [xh_gwbridge]
 commands:
   description:
     - The plan as the lines that one would type. In check mode, what would be done.
@@ -241,6 +279,7 @@ def main() -> None:
             "backend": {"type": "str", "choices": ["auto", *BACKENDS], "default": "auto"},
             "state": {"type": "str", "choices": list(STATES), "default": "merged"},
             "config": {"type": "list", "elements": "dict", "options": ITEM, "default": []},
+            "forward_interfaces": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,
     )

@@ -80,6 +80,24 @@ nft:
   returned: success
   type: str
   sample: /usr/sbin/nft
+dnsmasq:
+  description: The path of the program C(dnsmasq), or null. It serves names, and is not needed where none are served.
+  returned: success
+  type: str
+  sample: /usr/sbin/dnsmasq
+debian:
+  description: Whether the distribution is Debian or one made from it, which decides on the names of packages.
+  returned: success
+  type: bool
+  sample: true
+recorded:
+  description:
+    - The kinds of objects that crosshost has recorded on the host, by the names of their modules. What is neither recorded
+      nor declared needs no module to be run.
+  returned: success
+  type: list
+  elements: str
+  sample: [endpoint, gwbridge, overlay_network]
 engines:
   description: The container engines whose programs are there.
   returned: success
@@ -87,7 +105,7 @@ engines:
   elements: str
   sample: [docker]
 missing:
-  description: What a package can bring, V(pyroute2) and V(nft).
+  description: What a package can bring and is not there, of V(pyroute2), V(nft) and V(dnsmasq).
   returned: success
   type: list
   elements: str
@@ -119,6 +137,7 @@ underlay:
     default: [10.97.0.1]
 """
 
+import contextlib
 import os
 import platform
 import sys
@@ -127,6 +146,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.crosshost.network.plugins.module_utils.errors import CrosshostError
 from ansible_collections.crosshost.network.plugins.module_utils.kernel import probe
+from ansible_collections.crosshost.network.plugins.module_utils.record import STATE_DIR
 
 PYTHON_LEAST = (3, 9)
 
@@ -156,7 +176,11 @@ def check() -> dict[str, Any]:
         )
     if not sysfs:
         problems.append("/sys is not mounted: mount sysfs there")
-    pyroute2, nft = probe.library("pyroute2"), probe.program("nft")
+    wanted = {
+        "pyroute2": probe.library("pyroute2"),
+        "nft": probe.program("nft"),
+        "dnsmasq": probe.program("dnsmasq"),
+    }
     return {
         "python": platform.python_version(),
         "interpreter": sys.executable,
@@ -164,13 +188,21 @@ def check() -> dict[str, Any]:
         "root": root,
         "sysfs": sysfs,
         "features": features,
-        "pyroute2": pyroute2,
-        "nft": nft,
+        **wanted,
+        "debian": os.path.exists("/etc/debian_version"),
+        "recorded": recorded(),
         "engines": [name for name in ("docker", "podman") if probe.program(name)],
-        "missing": [name for name, found in (("pyroute2", pyroute2), ("nft", nft)) if found is None],
+        "missing": [name for name, found in wanted.items() if found is None],
         "problems": problems,
         "underlay": probe.underlay(),
     }
+
+
+def recorded() -> list[str]:
+    """The kinds of which something is recorded on this host; [] where that cannot be read."""
+    with contextlib.suppress(OSError):
+        return sorted(name[: -len(".json")] for name in os.listdir(STATE_DIR) if name.endswith(".json"))
+    return []
 
 
 def main() -> None:

@@ -31,7 +31,8 @@ options:
     type: str
   brief:
     description:
-      - Leave out RV(networks), RV(peers) and RV(firewall_sources), which grow with the cluster.
+      - Leave out RV(networks), RV(peers), RV(firewall_sources), RV(services), RV(names) and RV(ingress), which grow with the
+        cluster.
       - Ansible keeps what a task returns for all hosts at once. With a thousand hosts that is a million peers. The lookup
         P(crosshost.network.host_view#lookup) gives them where they are needed.
     type: bool
@@ -117,6 +118,29 @@ networks_brief:
       subnets:
         - subnet: 10.0.1.0/24
           vni: 4101
+bridge_networks:
+  description: The bridge networks of this host, as O(crosshost.network.bridge_network#module:config).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: front
+      subnets:
+        - subnet: 10.30.0.0/24
+macvlan_networks:
+  description:
+    - The macvlan networks that are on this host, as O(crosshost.network.macvlan#module:config).
+    - Each has the C(host_range) that is this host's part of the network's ranges, and the addresses of the host's own child.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: lan
+      parent: eth0
+      subnets:
+        - subnet: 192.168.1.0/24
+          ip_range: 192.168.1.128/25
+      host_range: [192.168.1.144/28]
 peers:
   description: The other hosts of the cluster, as O(crosshost.network.overlay_network#module:peers).
   returned: success and O(brief=false)
@@ -134,7 +158,9 @@ gwbridges:
   sample:
     - subnet: 172.30.0.0/16
 endpoints:
-  description: The endpoints of this host, as O(crosshost.network.endpoint#module:config).
+  description:
+    - The endpoints of this host, as O(crosshost.network.endpoint#module:config).
+    - Ports that services publish in mode C(host) are among their C(publish).
   returned: success
   type: list
   elements: dict
@@ -142,6 +168,63 @@ endpoints:
     - network: web
       sandbox: app
       ip: 10.0.1.2
+uses:
+  description: Which of RV(services), RV(names) and RV(ingress) are not empty.
+  returned: success
+  type: list
+  elements: str
+  sample: [services, names]
+services:
+  description: The services of the overlay networks in which this host has endpoints, as O(crosshost.network.service#module:config).
+  returned: success and O(brief=false)
+  type: list
+  elements: dict
+  sample:
+    - network: web
+      name: shop
+      vip: 10.0.1.100
+      tasks:
+        - {name: app.h1, ip: 10.0.1.2, weight: 1}
+        - {name: app.h2, ip: 10.0.1.3, weight: 1}
+names:
+  description:
+    - The names of endpoints and services on all hosts, as O(crosshost.network.names#module:config).
+    - Of the overlay networks in which this host has endpoints, and of those on it that do not have a static control plane.
+      Empty if C(crosshost_dns) says so.
+  returned: success and O(brief=false)
+  type: list
+  elements: dict
+  sample:
+    - network: web
+      records:
+        - {name: app, addresses: [10.0.1.2, 10.0.1.3]}
+      services:
+        - {name: shop, addresses: [10.0.1.100], tasks: [10.0.1.2, 10.0.1.3]}
+ingress:
+  description:
+    - The ingress network, as O(crosshost.network.ingress#module:config). Empty if the cluster has none.
+    - The addresses of hosts' sandboxes and of tasks are made of what these are called, where none are declared.
+  returned: success and O(brief=false)
+  type: list
+  elements: dict
+  sample:
+    - name: ingress
+      subnets:
+        - subnet: 10.255.0.0/24
+          vni: 4100
+      gwbridge: xh_gwbridge
+      address: 10.255.0.81
+      endpoints:
+        - {ip: 10.255.0.20, mac: "02:42:0a:ff:00:14", vtep: 10.98.0.2}
+      legs:
+        - {name: web.app, sandbox: app, ip: 10.255.0.199}
+      ports:
+        - published: 8080
+          target: 80
+          protocol: tcp
+          service: web/shop
+          tasks:
+            - {ip: 10.255.0.199, weight: 1}
 firewall_sources:
   description:
     - The data-path and management addresses of the other hosts and C(crosshost_firewall_extra_sources).
@@ -156,6 +239,14 @@ firewall_ports:
   type: list
   elements: str
   sample: [2377/tcp, 7946/tcp, 7946/udp, 4789/udp]
+firewall_forwards:
+  description:
+    - The bridges of crosshost on this host, as O(crosshost.network.firewall_ports#module:forward_interfaces).
+    - The gateway bridge, and those of bridge networks.
+  returned: success
+  type: list
+  elements: str
+  sample: [xh_gwbridge, xb-front]
 data_path_address:
   description: The host's data-path address (VTEP).
   returned: success

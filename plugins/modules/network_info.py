@@ -23,8 +23,8 @@ options:
     description: What to read.
     type: list
     elements: str
-    choices: [overlay_networks, gwbridges, endpoints]
-    default: [overlay_networks, gwbridges, endpoints]
+    choices: [overlay_networks, gwbridges, bridge_networks, macvlans, endpoints, services, ingress, names]
+    default: [overlay_networks, gwbridges, bridge_networks, macvlans, endpoints, services, ingress, names]
 """
 
 EXAMPLES = r"""
@@ -55,12 +55,44 @@ gwbridges:
   type: list
   elements: dict
   sample: [{name: xh_gwbridge, present: true, addresses: [172.30.0.1/16], config: {name: xh_gwbridge}, sandboxes: [shop]}]
+bridge_networks:
+  description: The bridge networks.
+  returned: when gathered
+  type: list
+  elements: dict
+  sample: [{name: front, present: true, bridge: xb-front, addresses: [172.20.0.1/16], mtu: 1500, config: {name: front}, endpoints: [shop]}]
+macvlans:
+  description: The macvlan and ipvlan networks.
+  returned: when gathered
+  type: list
+  elements: dict
+  sample: [{name: lan, present: true, parent: eth0, driver: macvlan, mode: bridge, mtu: 1500, shim: [], config: {name: lan}, endpoints: [shop]}]
 endpoints:
   description: The endpoints on this host.
   returned: when gathered
   type: list
   elements: dict
   sample: [{id: web/shop, present: true, interface: eth0, netns: shop, addresses: [10.0.1.11/24], config: {network: web}}]
+services:
+  description: The services, with the sandboxes of this host in which their virtual addresses answer.
+  returned: when gathered
+  type: list
+  elements: dict
+  sample: [{id: web/shop, present: true, vips: [10.0.1.100], sandboxes: [cart, shop], config: {network: web, name: shop}}]
+ingress:
+  description: The ingress network, with the ports that it publishes on this host and the tasks that it has here.
+  returned: when gathered
+  type: list
+  elements: dict
+  sample: [{name: ingress, namespace: xh-ingress, sandbox: crosshost-ingress, present: true, addresses: [10.255.0.11/24, 172.30.255.254/16], ports: [8080/tcp], legs: [web.shop], config: {name: ingress}}]
+names:
+  description:
+    - The name servers on this host, by their networks. Those whose names have colons serve the sandboxes that are in these
+      networks together.
+  returned: when gathered
+  type: list
+  elements: dict
+  sample: [{name: web, present: true, records: 3, services: 1, config: {network: web}}]
 drift:
   description: For each kind, the commands that would bring the kernel back to what was recorded; none where it agrees.
   returned: success
@@ -83,7 +115,7 @@ from ansible_collections.crosshost.network.plugins.module_utils.errors import Cr
 from ansible_collections.crosshost.network.plugins.module_utils.info import gather
 from ansible_collections.crosshost.network.plugins.module_utils.module_run import need_pyroute2
 
-CHOICES = ["overlay_networks", "gwbridges", "endpoints"]
+CHOICES = ["overlay_networks", "gwbridges", "bridge_networks", "macvlans", "endpoints", "services", "ingress", "names"]
 
 
 def main() -> None:

@@ -9,12 +9,13 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ansible_collections.crosshost.network.plugins.module_utils import view
 from ansible_collections.crosshost.network.plugins.module_utils.errors import CrosshostError
 from ansible_collections.crosshost.network.plugins.module_utils.spec.cluster import Cluster
+from ansible_collections.crosshost.network.plugins.module_utils.view_slices import COMMON, part, slices
 
 
 class Store:
@@ -38,10 +39,11 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return [] if self._is_complete() else self._build(build)
 
-    def view(self, host: str, brief: bool = False) -> dict[str, Any]:
-        """The host's view; ``brief``: without what view.LONG names. CrosshostError if the declaration has a mistake, or if the host is not in it."""
+    def view(self, host: str, only: Collection[str] = tuple(view.LONG)) -> dict[str, Any]:
+        """The host's view; of what view.LONG names, the values ``only``. CrosshostError if the declaration has a mistake, or
+        if the host is not in it."""
         try:
-            base = self._read("common")
+            base = self._read(COMMON)
         except FileNotFoundError:
             raise CrosshostError(
                 f"host_view: {self.folder} is not there; it lives as long as the run that made it: call host_view again"
@@ -49,32 +51,24 @@ class Store:
         if "error" in base:
             raise CrosshostError(base["error"])
         try:
-            own = self._read(f"host {host}")
+            cluster = part(host, self._read, only)
         except FileNotFoundError:
-            return view.view_of(Cluster({}, {}, {}, 0, ()), host)
-        if brief:
-            found = view.view_of(view.part(base, own, [], {}), host)
-            return {name: value for name, value in found.items() if name not in view.LONG}
-        networks = {name: self._read(f"network {name}") for name in own["networks"]}
-        return view.view_of(view.part(base, own, self._read("hosts"), networks), host)
+            cluster = Cluster({}, {}, {}, 0, ())
+        return view.view_of(cluster, host, only)
 
     def _build(self, build: Callable[[], Cluster]) -> list[str]:
         try:
             cluster = build()
         except CrosshostError as error:
-            self._write("common", {"error": str(error)})
+            self._write(COMMON, {"error": str(error)})
             return []
-        for host, own in view.host_slices(cluster):
-            self._write(f"host {host}", own)
-        for name, network in view.network_slices(cluster):
-            self._write(f"network {name}", network)
-        self._write("hosts", view.host_rows(cluster))
-        # last: its presence says that the rest is there
-        self._write("common", view.common(cluster))
+        # the last one's presence says that the rest is there
+        for name, value in slices(cluster):
+            self._write(name, value)
         return list(cluster.warnings)
 
     def _is_complete(self) -> bool:
-        return os.path.exists(self._path("common"))
+        return os.path.exists(self._path(COMMON))
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, _digest(name))

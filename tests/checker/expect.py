@@ -264,5 +264,6 @@ def wanted_chains(host: Host) -> set[tuple[str, tuple[str, ...]]]:
             found.add(("nat postrouting 100", tuple(rules)))
         between = [f"iifname == {name} oifname == {name} accept"] if bridge.get("icc") else []
         answers = f"oifname == {name} ct state in established,related accept"
-        found.add(("filter forward 0", (answers, *between, f"oifname == {name} drop")))
+        published = f"oifname == {name} ct status in dnat accept"
+        found.add(("filter forward 0", (answers, published, *between, f"oifname == {name} drop")))
     return found

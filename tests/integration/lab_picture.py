@@ -14,7 +14,10 @@ for ns in "" $(ls /run/netns 2>/dev/null); do
   ip $at -j neigh show nud permanent; bridge $at -j fdb show; $in nft -j list ruleset
   $in cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 done
-echo "== files"; ls -1A /run/netns 2>/dev/null; cd /var/lib/crosshost 2>/dev/null && sha256sum *
+echo "== files"; ls -1A /run/netns 2>/dev/null
+find /run/crosshost /etc/netns /run/systemd/system/crosshost* -type f -exec sha256sum {} + 2>/dev/null | sort -k2
+systemctl show --property=Id,ActiveState,MainPID -- 'crosshost-*@*.service' 2>/dev/null
+cd /var/lib/crosshost 2>/dev/null && sha256sum *
 true
 """
 _VOLATILE = (

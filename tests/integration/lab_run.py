@@ -34,6 +34,8 @@ Result = dict[str, Any]
 # Everything that crosshost or a test may have left on a host. A tunnel goes before its namespace, which the kernel
 # takes down later while the VNI stays taken.
 _RESET = r"""
+systemctl stop 'crosshost-*@*.service' 2>/dev/null
+rm -rf /run/crosshost /etc/netns /run/systemd/system/crosshost-*
 [ -e /run/t-pids ] && kill -9 $(cat /run/t-pids) 2>/dev/null; rm -f /run/t-pids
 for ns in $(ls /run/netns 2>/dev/null); do
   for dev in $(ip -n "$ns" -o link show type vxlan 2>/dev/null | cut -d: -f2 | cut -d@ -f1); do

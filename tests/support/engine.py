@@ -12,9 +12,13 @@ from ansible_collections.crosshost.network.plugins.module_utils.converge import 
 from ansible_collections.crosshost.network.plugins.module_utils.kernel import encode, observe
 from ansible_collections.crosshost.network.plugins.module_utils.kernel.apply import Executor
 from ansible_collections.crosshost.network.plugins.module_utils.kernel.session import Session
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.bridge import BridgeKind
 from ansible_collections.crosshost.network.plugins.module_utils.kinds.endpoint import EndpointKind
 from ansible_collections.crosshost.network.plugins.module_utils.kinds.gwbridge import GwbridgeKind
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.ingress import IngressKind
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.macvlan import MacvlanKind
 from ansible_collections.crosshost.network.plugins.module_utils.kinds.overlay import OverlayKind
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.service import ServiceKind
 from ansible_collections.crosshost.network.plugins.module_utils.plan import Op
 from ansible_collections.crosshost.network.plugins.module_utils.resources import (
     HOST,
@@ -49,6 +53,26 @@ def gwbridges(config: Config, state: str = "merged", check: bool = False) -> Out
 def endpoints(config: Config, state: str = "merged", check: bool = False) -> Outcome:
     """The endpoint module's work, against what is recorded."""
     return converge(EndpointKind(), config, state, check)
+
+
+def bridges(config: Config, state: str = "merged", check: bool = False) -> Outcome:
+    """The bridge_network module's work."""
+    return converge(BridgeKind(with_endpoints=state == "overridden"), config, state, check)
+
+
+def services(config: Config, state: str = "merged", check: bool = False) -> Outcome:
+    """The service module's work, against what is recorded."""
+    return converge(ServiceKind(planned=check), config, state, check)
+
+
+def macvlans(config: Config, state: str = "merged", check: bool = False) -> Outcome:
+    """The macvlan module's work."""
+    return converge(MacvlanKind(), config, state, check)
+
+
+def ingress(config: Config, state: str = "merged", check: bool = False) -> Outcome:
+    """The ingress module's work, against what is recorded."""
+    return converge(IngressKind(withdraw=state == "overridden", planned=check), config, state, check)
 
 
 def everything(host: dict[str, Any]) -> list[bool]:

@@ -27,7 +27,7 @@ from tests.checker.read import GROUP, HOST, Device, Facts, Space, read_host
 
 Fact = tuple[Any, ...]
 UNDERLAY = ("lo", "eth1")
-_FLAGS = {"learning": True, "flood": True, "neigh_suppress": False, "isolated": False}
+_FLAGS = {"learning": True, "flood": True, "neigh_suppress": False, "isolated": False, "hairpin": False}
 
 
 def declared(state: State) -> set[Fact]:

@@ -30,11 +30,11 @@ class Host:
         self.vtep = f"10.98.0.{number}"
         self.vtep6 = f"fd98::{number}"
         self.net = net
-        self._mnt = mnt
+        self.mount = mnt
 
     def _inside(self, function: Callable[[], Any]) -> Callable[[], Any]:
         def run() -> Any:
-            enter([(self._mnt, CLONE_NEWNS), (self.net, CLONE_NEWNET)])
+            enter([(self.mount, CLONE_NEWNS), (self.net, CLONE_NEWNET)])
             return function()
 
         return run
@@ -46,6 +46,10 @@ class Host:
     def fork(self, function: Callable[[], Any], timeout: float = 120.0) -> Ended:
         """Like :meth:`call`, for functions that may end their process."""
         return fork(self._inside(function), timeout)
+
+    def net_inode(self) -> int:
+        """What tells the host's network namespace from others."""
+        return os.fstat(self.net).st_ino
 
     def run(self, *argv: str) -> str:
         """The output of a command, run inside. AssertionError when it fails."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,9 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
 
         def __exit__(self, *_exc: object) -> None:
             pass
+
+        def read_ahead(self, spaces: Iterable[str]) -> None:
+            assert not list(spaces)
 
         def forget(self) -> None:
             pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,4 +95,20 @@ def test_what_a_package_can_bring_is_missing_and_no_problem(monkeypatch: pytest.
     monkeypatch.setattr(probe, "library", lambda _name: None)
     monkeypatch.setattr(probe, "program", lambda _name: None)
     found = host_check.check()
-    assert (found["missing"], found["problems"], found["engines"]) == (["pyroute2", "nft"], [], [])
+    assert (found["missing"], found["problems"], found["engines"]) == (
+        ["pyroute2", "nft", "dnsmasq"],
+        [],
+        [],
+    )
+
+
+def test_what_is_recorded_is_told_by_the_names_of_its_modules(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(host_check, "STATE_DIR", str(tmp_path))
+    assert host_check.recorded() == []
+    for name in ("service.json", "endpoint.json", "endpoint.json.part", "note.txt"):
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+    assert host_check.recorded() == ["endpoint", "service"]
+    monkeypatch.setattr(host_check, "STATE_DIR", str(tmp_path / "nowhere"))
+    assert host_check.recorded() == []

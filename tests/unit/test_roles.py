@@ -11,13 +11,32 @@ import pytest
 import yaml
 from ansible_collections.crosshost.network.plugins.module_utils.spec import (
     cluster,
+    cluster_bridges,
     cluster_endpoints,
+    cluster_hosts,
+    cluster_ingress,
+    cluster_macvlan,
+    cluster_networks,
+    cluster_ports,
+    cluster_services,
     gwbridge,
     subnets,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = ("firewall", "gwbridge", "host", "overlay")
+ROLES = ("bridge", "firewall", "gwbridge", "host", "ingress", "macvlan", "overlay", "services")
+NETWORKS = {
+    "crosshost_networks": ("overlay", cluster_networks.NETWORK_OPTIONS, subnets.OPTIONS),
+    "crosshost_bridge_networks": ("bridge", cluster_bridges.OPTIONS, subnets.PLAIN_OPTIONS),
+    "crosshost_macvlan_networks": ("macvlan", cluster_macvlan.OPTIONS, subnets.PLAIN_OPTIONS),
+    "crosshost_ingress": ("ingress", cluster_ingress.OPTIONS, subnets.OPTIONS),
+}
+OTHERS = {
+    "crosshost_endpoints": ("overlay", cluster_endpoints.OPTIONS),
+    "crosshost_services": ("services", cluster_services.OPTIONS),
+    "crosshost_dns": ("services", cluster_hosts.DNS_OPTIONS),
+    "crosshost_gwbridge": ("gwbridge", gwbridge.OPTIONS),
+}
 _VARIABLE = re.compile(r"\bcrosshost_[a-z0-9_]+")
 # made by the roles themselves
 _MADE = {"crosshost_view", "crosshost_host_check"}
@@ -80,18 +99,21 @@ def test_the_roles_together_describe_what_the_view_reads() -> None:
 
 
 def test_nested_options_are_those_of_the_parsers() -> None:
-    found = options("overlay")
-    assert set(found["crosshost_networks"]["options"]) == set(cluster.NETWORK_OPTIONS)
-    assert set(found["crosshost_networks"]["options"]["subnets"]["options"]) == set(subnets.OPTIONS)
-    assert set(found["crosshost_endpoints"]["options"]) == set(cluster_endpoints.OPTIONS)
-    assert set(options("gwbridge")["crosshost_gwbridge"]["options"]) == set(gwbridge.OPTIONS)
+    for variable, (role, wanted, blocks) in NETWORKS.items():
+        found = options(role)[variable]["options"]
+        assert set(found) == set(wanted)
+        assert set(found["subnets"]["options"]) == set(blocks)
+    for variable, (role, wanted) in OTHERS.items():
+        assert set(options(role)[variable]["options"]) == set(wanted)
 
 
 def test_the_inventorys_document_names_every_variable() -> None:
     text = (ROOT / "docs/inventory.md").read_text(encoding="utf-8")
     described = {name for role in ROLES for name in options(role)}
     assert {name for name in described if f"`{name}`" not in text} == set()
-    nested = {*cluster.NETWORK_OPTIONS, *cluster_endpoints.OPTIONS, *subnets.OPTIONS, *gwbridge.OPTIONS}
+    nested = {name for _role, wanted, blocks in NETWORKS.values() for name in (*wanted, *blocks)}
+    nested |= {name for _role, wanted in OTHERS.values() for name in wanted}
+    nested |= {*cluster_ports.OPTIONS, *cluster_services.TASK_OPTIONS}
     assert {name for name in nested if f"`{name}`" not in text} == set()
     assert set(_VARIABLE.findall(text)) <= described | _MADE
 
@@ -121,7 +143,8 @@ def test_examples_are_right() -> None:
 
         reader = Reader(hostvars, hosts[0], own, evaluate)
         found = cluster.parse_cluster([reader.declared(host) for host in hosts], groups)
-        assert found.networks and found.warnings == (), path
+        assert found.networks or any(found.bridges.values()) or any(found.macvlans.values()), path
+        assert found.warnings == (), path
 
 
 @pytest.mark.parametrize("name", ["site", "teardown"])
@@ -139,6 +162,22 @@ def test_site_goes_through_the_roles_in_order_and_teardown_back() -> None:
             task["ansible.builtin.import_role"]["name"].rpartition(".")[2] for task in play["tasks"]
         ]
     assert order == {
-        "site": ["host", "firewall", "gwbridge", "overlay"],
-        "teardown": ["overlay", "gwbridge", "firewall", "host"],
+        "site": ["host", "firewall", "gwbridge", "bridge", "macvlan", "overlay", "services", "ingress"],
+        "teardown": ["ingress", "services", "overlay", "macvlan", "bridge", "gwbridge", "firewall", "host"],
     }
+    assert {*order["site"]} == {*ROLES}
+
+
+def test_a_kind_that_is_neither_declared_nor_recorded_costs_no_call() -> None:
+    """The roles of what not every cluster has call their modules under a condition that names the module's own record."""
+    calls = {}
+    for role in ("bridge", "macvlan", "services", "ingress"):
+        path = ROOT / "roles" / role / "tasks/main.yml"
+        for task in yaml.safe_load(path.read_text(encoding="utf-8")):
+            for action in task:
+                if action.startswith("crosshost.network."):
+                    calls[action.rpartition(".")[2]] = task["when"]
+    assert set(calls) == {"bridge_network", "macvlan", "service", "names", "ingress"}
+    for module, condition in calls.items():
+        recorded = f"'{module}' in (crosshost_host_check.recorded | default(['{module}']))"
+        assert condition.endswith(f"or (crosshost_state == 'overridden' and {recorded})"), module

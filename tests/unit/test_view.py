@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.crosshost.network.plugins.module_utils import view
 from ansible_collections.crosshost.network.plugins.module_utils.errors import SpecError
-from ansible_collections.crosshost.network.plugins.module_utils.spec.cluster import Cluster, parse_cluster
+from ansible_collections.crosshost.network.plugins.module_utils.spec.cluster import parse_cluster
 from ansible_collections.crosshost.network.plugins.module_utils.spec.cluster_hosts import (
     Declared,
     Facts,
@@ -17,34 +17,7 @@ from ansible_collections.crosshost.network.plugins.module_utils.spec.cluster_hos
     facts_of,
 )
 
-WEB = {"name": "web", "subnets": [{"subnet": "10.0.1.0/24", "vni": 4101}, {"subnet": "fd00:1::/64"}]}
-DB = {"name": "db", "subnets": [{"subnet": "10.0.2.0/24", "vni": 4102}], "hosts": ["h1", "h2"]}
-GROUPS = {"all": ["h1", "h2", "h3"], "front": ["h1", "elsewhere"], "empty": ["elsewhere"]}
-
-
-def end(host: str | None, network: str, sandbox: str, ip: str | None = None, **more: Any) -> dict[str, Any]:
-    item = {"host": host, "network": network, "sandbox": sandbox, "ip": ip, **more}
-    return {field: value for field, value in item.items() if value is not None}
-
-
-ENDS = [
-    end("h1", "web", "a", "10.0.1.11"),
-    end("h2", "web", "b", "10.0.1.12"),
-    end("h2", "db", "b", "10.0.2.12"),
-]
-
-
-def cluster(
-    networks: Any = (WEB, DB), ends: Any = ENDS, each: dict[str, dict[str, Any]] | None = None, **shared: Any
-) -> Cluster:
-    shared = {"crosshost_networks": list(networks), "crosshost_endpoints": ends, **shared}
-    return parse_cluster(
-        [
-            Declared(f"h{n}", {"crosshost_vtep": f"10.98.0.{n}", **shared, **(each or {}).get(f"h{n}", {})})
-            for n in (1, 2, 3)
-        ],
-        GROUPS,
-    )
+from tests.support.clusters import DB, ENDS, WEB, cluster, end
 
 
 def test_view_of_a_host() -> None:
@@ -54,6 +27,7 @@ def test_view_of_a_host() -> None:
     two, three = {"host": "h2", "vtep": "10.98.0.2", "mtu": 9000}, {"host": "h3", "vtep": "10.98.0.3"}
     far = {"mac": "02:42:0a:00:01:0c", "ip": "10.0.1.12", "vtep": "10.98.0.2"}
     far_db = {"mac": "02:42:0a:00:02:0c", "ip": "10.0.2.12", "vtep": "10.98.0.2"}
+    records = [{"name": "a", "addresses": ["10.0.1.11"]}, {"name": "b", "addresses": ["10.0.1.12"]}]
     brief = [WEB, {field: DB[field] for field in ("name", "subnets")}]
     assert found == {
         "host": "h1",
@@ -64,6 +38,13 @@ def test_view_of_a_host() -> None:
         "endpoints": [{"network": "web", "sandbox": "a", "ip": "10.0.1.11"}],
         "firewall_sources": ["10.98.0.2", "10.97.0.2", "10.98.0.3"],
         "firewall_ports": ["2377/tcp", "7946/tcp", "7946/udp", "4789/udp"],
+        "firewall_forwards": ["xh_gwbridge"],
+        "bridge_networks": [],
+        "macvlan_networks": [],
+        "uses": ["names"],
+        "services": [],
+        "names": [{"network": "web", "services": [], "records": records}],
+        "ingress": [],
         "data_path_address": "10.98.0.1",
         "data_path_interface": None,
         "data_path_port": 4789,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.crosshost.network.plugins.module_utils.view import LONG
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WEB = {"name": "web", "subnets": [{"subnet": "10.0.1.0/24", "vni": 4101}]}
@@ -130,7 +131,7 @@ def test_addresses_come_from_the_check_of_the_hosts(tmp_path: Path) -> None:
 def test_the_lookup_gives_what_brief_leaves_out(tmp_path: Path) -> None:
     brief = {"crosshost.network.host_view": {"brief": True}, "register": "crosshost_view"}
     look = "lookup('crosshost.network.host_view', %r, view=crosshost_view)"
-    parts = {name: "{{ " + look % name + " }}" for name in ("networks", "peers", "firewall_sources")}
+    parts = {name: "{{ " + look % name + " }}" for name in LONG}
     more = {
         "ansible.builtin.set_fact": {"crosshost_view": "{{ crosshost_view | combine(parts) }}"},
         "vars": {"parts": parts},

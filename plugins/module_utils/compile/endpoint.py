@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..resources import (
@@ -27,10 +27,11 @@ from ..spec import fields
 from ..spec.endpoint import GATEWAY_INTERFACE, Endpoint
 from ..spec.gwbridge import Gwbridge, member
 from ..spec.overlay import Overlay
-from ..spec.subnets import find
+from ..spec.subnets import Subnet, find
 from .gwbridge import port_flags
 from .overlay import bridge_name
 
+DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
 # a static network floods nothing: what goes to an unknown MAC does not reach other sandboxes
 _STATIC_PORT: Attrs = (("flood", 0), ("learning", 0))
 
@@ -98,8 +99,54 @@ def compile_endpoint(endpoint: Endpoint, overlay: Overlay, place: Place) -> Iter
                 yield Route(netns, other.cidr, interface, own.gateway)
 
 
-def compile_leg(bridge: Gwbridge, leg: Leg) -> Iterator[Resource]:
-    """The pair to the gateway bridge, and the default route over it."""
+class Segment(NamedTuple):
+    """A bridge network's device as its endpoints see it."""
+
+    bridge: str
+    mtu: int
+    flags: Attrs
+
+
+def compile_bridged(
+    endpoint: Endpoint, subnets: Sequence[Subnet], segment: Segment, netns: str, interface: str
+) -> Iterator[Resource]:
+    """The pair of an endpoint of a bridge network: its port is in the host's namespace."""
+    yield Link(
+        HOST,
+        port_name("ve", endpoint.id),
+        "veth",
+        endpoint_alias(endpoint.id),
+        segment.mtu,
+        master=segment.bridge,
+        port=segment.flags,
+        peer=Peer(netns, interface, endpoint.mac, segment.mtu),
+    )
+    yield from addresses(endpoint, subnets, netns, interface)
+
+
+def addresses(
+    endpoint: Endpoint, subnets: Sequence[Subnet], netns: str, interface: str
+) -> Iterator[Resource]:
+    """The endpoint's addresses, and its routes to the other subnets of a network that is one segment."""
+    if endpoint.ip6:
+        yield _speaks_ipv6(netns, interface)
+    for text in filter(None, (endpoint.ip, endpoint.ip6)):
+        own = subnet_of(subnets, text)
+        yield Address(netns, interface, text, own.prefixlen)
+        for other in subnets:
+            if other.version == own.version and other.cidr != own.cidr:
+                yield Route(netns, other.cidr, interface)  # the same wire
+
+
+def subnet_of(subnets: Sequence[Subnet], address: str) -> Subnet:
+    """The subnet that holds an address which was found to be in one."""
+    own = find(subnets, fields.pack(address) or b"")
+    assert own is not None
+    return own
+
+
+def compile_leg(bridge: Gwbridge, leg: Leg, routed: tuple[int, ...] = (4, 6)) -> Iterator[Resource]:
+    """The pair to the gateway bridge, and the default routes over it of the families ``routed``."""
     first = member(bridge.subnets[0], leg.offset)
     peer = Peer(leg.netns, GATEWAY_INTERFACE, fields.mac_of(first), bridge.mtu)
     yield Link(
@@ -109,15 +156,15 @@ def compile_leg(bridge: Gwbridge, leg: Leg) -> Iterator[Resource]:
         leg_alias(bridge, leg),
         bridge.mtu,
         master=bridge.name,
-        port=port_flags(bridge),
+        port=port_flags(bridge, leg.place),
         peer=peer,
     )
     if any(subnet.version == 6 for subnet in bridge.subnets):
         yield _speaks_ipv6(leg.netns, GATEWAY_INTERFACE)
     for subnet in bridge.subnets:
         yield Address(leg.netns, GATEWAY_INTERFACE, member(subnet, leg.offset), subnet.prefixlen)
-        default = "0.0.0.0/0" if subnet.version == 4 else "::/0"
-        yield Route(leg.netns, default, GATEWAY_INTERFACE, subnet.gateway)
+        if subnet.version in routed:
+            yield Route(leg.netns, DEFAULTS[subnet.version], GATEWAY_INTERFACE, subnet.gateway)
 
 
 def _speaks_ipv6(netns: str, interface: str) -> Sysctl:

@@ -15,6 +15,7 @@ from ..spec.subnets import Subnet
 from .overlay import BRIDGE_ATTRS
 
 MARK = mark_of("gwbridge")
+GATE = "xh-:ingress"  # the ingress network's place on a bridge; no network's name has a colon
 _SRCNAT, _FILTER = 100, 0
 
 
@@ -43,7 +44,7 @@ def chain_names(name: str) -> tuple[tuple[str, str], ...]:
 
 
 def chains(bridge: Gwbridge) -> Iterator[NftChain]:
-    """Masquerade; no new connection from outside to a sandbox; with icc off, none between sandboxes by way of the
+    """Masquerade; no new connection from outside to a sandbox but those to published ports; with icc off, none between sandboxes by way of the
     gateway's address either (on the bridge itself, isolated ports see to that)."""
     (_inet, nat), (_same, forward) = chain_names(bridge.name)
     into, out_of = _meta("oifname", "==", bridge.name), _meta("iifname", "==", bridge.name)
@@ -53,17 +54,22 @@ def chains(bridge: Gwbridge) -> Iterator[NftChain]:
         ]
         yield NftChain(HOST, "inet", nat, "nat", "postrouting", _SRCNAT, tuple(map(canonical, rules)))
     answers = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}
-    passing: list[list[Any]] = [[into, answers, {"accept": None}]]
+    published = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
+    passing: list[list[Any]] = [[into, answers, {"accept": None}], [into, published, {"accept": None}]]
     if bridge.icc:
         passing.append([out_of, into, {"accept": None}])
     passing.append([into, {"drop": None}])
     yield NftChain(HOST, "inet", forward, "filter", "forward", _FILTER, tuple(map(canonical, passing)))
 
 
-def port_flags(bridge: Gwbridge) -> Attrs:
-    """The flags of each sandbox's port: isolated ports reach the bridge but not each other. A flag of the port holds
-    whatever happens to the nft ruleset, and needs neither br_netfilter nor the bridge family's meta expressions."""
-    return () if bridge.icc else (("isolated", 1),)
+def port_flags(bridge: Gwbridge, place: str) -> Attrs:
+    """The flags of a place's port: isolated ports reach the bridge but not each other. A flag of the port holds
+    whatever happens to the nft ruleset, and needs neither br_netfilter nor the bridge family's meta expressions. Hairpin as
+    in a bridge network. To the published ports of the ingress network all have a way: with br_netfilter, what is led back to
+    the bridge from which it came is not routed, but bridged."""
+    if bridge.icc:
+        return (("hairpin", 1),)
+    return () if place == GATE else (("isolated", 1),)
 
 
 def _meta(word: str, op: str, value: str) -> dict[str, Any]:

@@ -1,20 +1,34 @@
 # Copyright (c) 2026, Crosshost contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run of firewall_ports: observe, plan, apply, verify, record; undone as a whole when a step fails."""
+"""One run of firewall_ports: observe, plan, apply, verify, record; undone as a whole when a step fails.
+
+The ports are one backend's; the forwarded traffic of bridges may have to pass several firewalls.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import ApplyError, CrosshostError, HostError
-from ..spec.firewall import MODULE, RuleSet, Spec, complete, desired_sets, parse, parse_item
-from .detect import choose, leftovers, load
+from ..spec import fields
+from ..spec.firewall import (
+    MODULE,
+    RuleSet,
+    Spec,
+    complete,
+    desired_forwards,
+    desired_sets,
+    parse,
+    parse_item,
+)
+from . import forward
+from .detect import choose, found, leftovers, load
 from .model import STATE_DIR, Backend, Host, Op
 
 RECORD = f"{STATE_DIR}/firewall_ports.json"
@@ -24,7 +38,7 @@ LOCK = "/run/crosshost.lock"
 class Part(NamedTuple):
     """What one backend goes through: where it is, where it shall be, and the steps between."""
 
-    backend: Backend
+    backend: Union[Backend, forward.Passage]
     now: Any
     goal: Any
     ops: tuple[Op, ...]
@@ -51,6 +65,8 @@ def converge(params: Mapping[str, Any], check_mode: bool, host: Optional[Host] =
     """
     host = host or Host()
     spec = parse(params)
+    if spec.forwards is not None and not spec.config and spec.backend == "auto" and found(host) is None:
+        return _unhindered(spec)
     if spec.state == "rendered":
         return _rendered(spec, host)
     if os.geteuid() != 0:
@@ -63,6 +79,12 @@ def converge(params: Mapping[str, Any], check_mode: bool, host: Optional[Host] =
         return _run(spec, host, True)
 
 
+def _unhindered(spec: Spec) -> dict[str, Any]:
+    """Only forwarded traffic is asked about, and no firewall keeps it out."""
+    passing = desired_forwards(spec, frozenset())
+    return {"backend": "none", "warnings": [], **_result((), {}, {}), **_forwards(frozenset(), passing)}
+
+
 def _rendered(spec: Spec, host: Host) -> dict[str, Any]:
     """The commands for a host that has nothing of ours yet; of the host only its circumstances are asked."""
     name = choose(host, spec.backend) if spec.backend == "auto" else spec.backend
@@ -70,15 +92,16 @@ def _rendered(spec: Spec, host: Host) -> dict[str, Any]:
     blank = backend.blank()
     zones = _zones(spec, name, blank)
     sets = {item.name: complete(item, zones[item.name]) for item in spec.config}
-    goal = backend.compile(sets, blank)
+    passing = desired_forwards(spec, frozenset())
+    parts = [_passing(way, way.blank(), passing) for way in forward.own(name, host)]
+    result = _result([*parts, _part(backend, blank, sets)], {}, sets)
+    result["diff"]["before"] = ""
     return {
-        "changed": False,
+        **result,
+        **_forwards(frozenset(), passing),
         "backend": name,
         "warnings": [],
-        "before": [],
-        "after": [sets[n].as_dict() for n in sorted(sets)],
-        "commands": [line for op in backend.plan(blank, goal) for line in op.render()],
-        "diff": {"before": "", "after": _text([(backend, goal)])},
+        "changed": False,
     }
 
 
@@ -95,28 +118,52 @@ def _run(spec: Spec, host: Host, act: bool) -> dict[str, Any]:
     before.update(backend.sets(now))
     zones = _zones(spec, name, now)
     after = desired_sets(spec, {**before, **_bases(spec, before, host)}, zones)
-    parts: list[Part] = []
-    if spec.state != "gathered":
-        parts = [_part(backend, now, after), *(_part(b, state, {}) for b, state in states)]
-    elif states:
-        warnings.append(_left_behind(name, states))
+    ways = forward.observe(name, host)
+    passing = ways.held if spec.state == "gathered" else desired_forwards(spec, _forwards_base(ways, host))
+    if spec.state == "gathered":
+        parts = [*(Part(w, s, s, ()) for w, s in ways.own), Part(backend, now, now, ())]
+        warnings += [_left_behind(name, states)] if states else []
+    else:
+        # firewalld's way first: the ports may reload it, and a reload takes a dockerd's chains away for a moment.
+        parts = [*(_passing(w, s, passing) for w, s in ways.own), _part(backend, now, after)]
+        parts += [_part(b, s, {}) for b, s in states] + [_passing(w, s, frozenset()) for w, s in ways.left]
+        warnings += ways.warnings(passing)
     warnings += backend.warnings(after, now)
-    ops = [op for part in parts for op in part.ops]
-    if act and ops:
+    if act:
+        _act(parts, host, name, after, passing)
+    told = {"backend": name, "warnings": list(dict.fromkeys(warnings))}
+    return {**told, **_result(parts, before, after), **_forwards(ways.held, passing)}
+
+
+def _act(
+    parts: list[Part], host: Host, name: str, sets: Mapping[str, RuleSet], passing: frozenset[str]
+) -> None:
+    """Carry out what is to be done, and record it."""
+    needed = any(part.ops for part in parts)
+    if needed:
         apply(parts)
-        _record(host, name, after)
+    if needed or passing != (recorded_forwards(host) or frozenset()):
+        _record(host, name, sets, passing)
+
+
+def _result(
+    parts: Sequence[Part], before: Mapping[str, RuleSet], after: Mapping[str, RuleSet]
+) -> dict[str, Any]:
+    ops = [op for part in parts for op in part.ops]
     return {
         "changed": bool(ops),
-        "backend": name,
-        "warnings": warnings,
         "before": [before[n].as_dict() for n in sorted(before)],
         "after": [after[n].as_dict() for n in sorted(after)],
         "commands": [line for op in ops for line in op.render()],
         "diff": {
-            "before": _text([(p.backend, p.now) for p in parts] or [(backend, now)]),
-            "after": _text([(p.backend, p.goal) for p in parts] or [(backend, now)]),
+            "before": _text([(p.backend, p.now) for p in parts]),
+            "after": _text([(p.backend, p.goal) for p in parts]),
         },
     }
+
+
+def _forwards(before: frozenset[str], after: frozenset[str]) -> dict[str, list[str]]:
+    return {"forward_interfaces_before": sorted(before), "forward_interfaces_after": sorted(after)}
 
 
 def _zones(spec: Spec, name: str, state: Any) -> dict[str, Optional[str]]:
@@ -138,7 +185,12 @@ def _part(backend: Backend, now: Any, sets: Mapping[str, RuleSet]) -> Part:
     return Part(backend, now, goal, tuple(backend.plan(now, goal)))
 
 
-def _text(states: list[tuple[Backend, Any]]) -> str:
+def _passing(way: forward.Passage, now: Any, interfaces: frozenset[str]) -> Part:
+    goal = way.compile(interfaces, now)
+    return Part(way, now, goal, tuple(way.plan(now, goal)))
+
+
+def _text(states: list[tuple[Union[Backend, forward.Passage], Any]]) -> str:
     return "".join(f"{line}\n" for backend, state in states for line in backend.describe(state))
 
 
@@ -192,10 +244,29 @@ def _bases(spec: Spec, before: Mapping[str, RuleSet], host: Host) -> dict[str, R
 def recorded(host: Host) -> dict[str, RuleSet]:
     """The sets of the last run; empty where the record is missing or unreadable."""
     try:
-        items = json.loads(host.read(RECORD) or "{}").get("config", [])
+        items = _read_record(host).get("config", [])
         return {item["name"]: complete(parse_item(_respecified(item)), item.get("zone")) for item in items}
     except (ValueError, KeyError, TypeError, AttributeError, CrosshostError):
         return {}
+
+
+def recorded_forwards(host: Host) -> Optional[frozenset[str]]:
+    """The interfaces of the last run; None where the record does not say."""
+    try:
+        listed = _read_record(host)["forward_interfaces"]
+        return frozenset(fields.ifname(MODULE, "forward_interfaces", i) for i in listed)
+    except (ValueError, KeyError, TypeError, AttributeError, CrosshostError):
+        return None
+
+
+def _forwards_base(ways: forward.Ways, host: Host) -> frozenset[str]:
+    """As with the sets: what was applied counts, so that drift is repaired, not adopted."""
+    applied = recorded_forwards(host)
+    return ways.held if applied is None else applied
+
+
+def _read_record(host: Host) -> Any:
+    return json.loads(host.read(RECORD) or "{}")
 
 
 def _respecified(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,7 +275,11 @@ def _respecified(item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _record(host: Host, backend: str, sets: Mapping[str, RuleSet]) -> None:
-    data = {"backend": backend, "config": [sets[n].as_dict() for n in sorted(sets)]}
+def _record(host: Host, backend: str, sets: Mapping[str, RuleSet], passing: frozenset[str]) -> None:
+    data = {
+        "backend": backend,
+        "config": [sets[n].as_dict() for n in sorted(sets)],
+        "forward_interfaces": sorted(passing),
+    }
     text = json.dumps(data, indent=2, sort_keys=True) + "\n"
-    host.execute(Op("write", path=RECORD, text=text) if sets else Op("remove", path=RECORD))
+    host.execute(Op("write", path=RECORD, text=text) if sets or passing else Op("remove", path=RECORD))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Optional
 
 from ..errors import HostError
 from ..spec.firewall import BACKENDS, MODULE
@@ -39,19 +40,8 @@ def load(name: str, host: Host) -> Backend:
     return Iptables(host)
 
 
-def choose(host: Host, asked: str) -> str:
-    """The name of the backend: the one asked for if its program is there, else what the host runs.
-
-    Raises HostError, which names the package that is missing.
-    """
-    if asked != "auto":
-        program, package = PROGRAMS[asked]
-        if not host.has(program):
-            raise HostError(
-                f"{MODULE}: backend {asked!r}: this host has no {program}: "
-                f"install the package {package}, or choose another backend"
-            )
-        return asked
+def found(host: Host) -> Optional[str]:
+    """The name of the backend that the host runs, None where it has no program for any."""
     if host.has("firewall-cmd"):
         from .firewalld_read import Daemon
 
@@ -62,18 +52,34 @@ def choose(host: Host, asked: str) -> str:
 
         if enabled(host):
             return "ufw"
-    for name in ("nftables", "iptables"):
-        if host.has(PROGRAMS[name][0]):
-            return name
-    raise HostError(
-        f"{MODULE}: backend 'auto': this host runs no firewall that could be told: install the package "
-        "nftables (or one of firewalld, ufw, iptables)"
-    )
+    return next((name for name in ("nftables", "iptables") if host.has(PROGRAMS[name][0])), None)
+
+
+def choose(host: Host, asked: str) -> str:
+    """The name of the backend: the one asked for if its program is there, else what the host runs.
+
+    Raises HostError, which names the package that is missing.
+    """
+    if asked == "auto":
+        name = found(host)
+        if name is None:
+            raise HostError(
+                f"{MODULE}: backend 'auto': this host runs no firewall that could be told: install the package "
+                "nftables (or one of firewalld, ufw, iptables)"
+            )
+        return name
+    program, package = PROGRAMS[asked]
+    if not host.has(program):
+        raise HostError(
+            f"{MODULE}: backend {asked!r}: this host has no {program}: "
+            f"install the package {package}, or choose another backend"
+        )
+    return asked
 
 
 def leftovers(host: Host, chosen: str) -> tuple[list[Backend], list[str]]:
     """The other backends that hold something of ours and can be changed, and warnings about those that cannot."""
-    found: list[Backend] = []
+    present: list[Backend] = []
     warnings: list[str] = []
     for name in BACKENDS:
         if name == chosen or not host.has(PROGRAMS[name][0]):
@@ -90,5 +96,5 @@ def leftovers(host: Host, chosen: str) -> tuple[list[Backend], list[str]]:
                     "they come into force when it is started; remove them with state deleted then."
                 )
                 continue
-        found.append(backend)
-    return found, warnings
+        present.append(backend)
+    return present, warnings

@@ -18,6 +18,7 @@ from ..spec.firewall import MODULE, Network, RuleSet, Wanted, collapse, normalis
 from . import firewalld_read as read
 from .firewalld_read import ETC, IpSet, Layer, State, parse_rich, rich_rule
 from .firewalld_reload import reload_keeping
+from .forward import forwards_left
 from .model import OWNER, Gathering, Host, Op, run_op
 
 _NAME_LIMIT = 31  # of an ipset, in the kernel and in firewalld
@@ -138,9 +139,10 @@ class Firewalld:
         self.host = host
 
     def present(self) -> bool:
-        return (
-            self.host.has("firewall-cmd")
-            and any(
+        if not self.host.has("firewall-cmd"):
+            return False
+        return forwards_left(self.host) or (
+            any(
                 entry.startswith(("xh4-", "xh6-")) and entry.endswith(".xml")
                 for entry in self.host.listdir(f"{ETC}/ipsets")
             )

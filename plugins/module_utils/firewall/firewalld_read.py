@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Container, Mapping
 from typing import Any, NamedTuple, Optional
 
@@ -86,7 +87,7 @@ def _refers_to(rule: str, ipsets: Container[str]) -> bool:
 # --- permanent
 
 
-def _parse(text: Optional[str]) -> Any:
+def parse_xml(text: Optional[str]) -> Any:
     import xml.etree.ElementTree as ElementTree  # 10 ms that only this backend pays
 
     try:
@@ -113,7 +114,7 @@ def permanent(host: Host) -> Layer:
     for entry in host.listdir(f"{ETC}/ipsets"):
         name = entry[:-4]
         if entry.endswith(".xml") and _SET.match(name):
-            root = _parse(host.read(f"{ETC}/ipsets/{entry}"))
+            root = parse_xml(host.read(f"{ETC}/ipsets/{entry}"))
             owner = owner_of(name, root.findtext("description") or "")
             if owner is not None:
                 family = next((6 for o in root.findall("option") if o.get("value") == "inet6"), 4)
@@ -123,7 +124,7 @@ def permanent(host: Host) -> Layer:
     for entry in host.listdir(f"{ETC}/zones"):
         text = host.read(f"{ETC}/zones/{entry}") if entry.endswith(".xml") else None
         if text and 'ipset="xh' in text:
-            for element in _parse(text).findall("rule"):
+            for element in parse_xml(text).findall("rule"):
                 rule = _xml_rule(element)
                 if _refers_to(rule, ipsets):
                     rules.add((entry[:-4], rule))
@@ -133,7 +134,7 @@ def permanent(host: Host) -> Layer:
 def zone_target(host: Host, zone: str) -> str:
     """`default`, `ACCEPT`, `DROP` or `%%REJECT%%`."""
     text = host.read(f"{ETC}/zones/{zone}.xml") or host.read(f"{LIB}/zones/{zone}.xml")
-    return str(_parse(text).get("target") or "default")
+    return str(parse_xml(text).get("target") or "default")
 
 
 def configured_default(host: Host) -> str:
@@ -205,6 +206,23 @@ class Daemon:
         if self.bus:
             return list(self._call(f"{BUS}.zone", "getRichRules", zone))
         return self.host.run("firewall-cmd", f"--zone={zone}", "--list-rich-rules").splitlines()
+
+    def policies(self) -> Optional[tuple[str, ...]]:
+        """None with a firewalld before 0.9, which knows no policies: a zone's target is for both directions there."""
+        if self.bus:
+            method = (f"{BUS}.policy", "getPolicies")
+            rc, out, _err = self.host.attempt("busctl", "--json=short", "call", BUS, _PATH, *method)
+            return tuple(json.loads(out)["data"][0]) if rc == 0 else None
+        rc, out, _err = self.host.attempt("firewall-cmd", "--get-policies")
+        return tuple(out.split()) if rc == 0 else None
+
+    def direct_rules(self) -> list[list[str]]:
+        """Each as its words: ipv, table, chain, priority, and what iptables is given."""
+        if self.bus:
+            rules = self._call(f"{BUS}.direct", "getAllRules")
+            return [[*map(str, rule[:4]), *rule[4]] for rule in rules]
+        text = self.host.run("firewall-cmd", "--direct", "--get-all-rules")
+        return [shlex.split(line) for line in text.splitlines()]
 
     def ipset_names(self) -> list[str]:
         if self.bus:

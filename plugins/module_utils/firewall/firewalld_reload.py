@@ -12,6 +12,8 @@ from __future__ import annotations
 from .firewalld_read import parse_rich
 from .model import Host
 
+ZONE = "crosshost"  # of our own bridges: what is permanent there is what shall be
+
 # Heading of `firewall-cmd --list-all-zones` to the option that adds or removes one such thing.
 _LISTS = {
     "sources": "source",
@@ -53,7 +55,7 @@ def commands(before: dict[str, Content], after: dict[str, Content]) -> list[list
     """The firewall-cmd calls that give the zones their runtime content back; what is ours is left out."""
     out = []
     for zone, content in sorted(before.items()):
-        if zone not in after:
+        if zone not in after or zone == ZONE:
             continue
         for verb, part in (("remove", after[zone] - content), ("add", content - after[zone])):
             by_stem: dict[str, list[str]] = {}

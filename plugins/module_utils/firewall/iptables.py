@@ -26,7 +26,7 @@ _OURS = re.compile(r"CROSSHOST-(?:PORTS|[0-9a-f]{12})\Z")
 _MULTIPORT = 15  # the match's own limit
 _JUMP = f"-A INPUT -m comment --comment {COMMENT} -j {MAIN}"
 # Targets that end a packet's way; whatever else is above our jump (chains of others) lets it come to us.
-_FINAL = ("ACCEPT", "DROP", "REJECT")
+FINAL = ("ACCEPT", "DROP", "REJECT")
 
 
 class Table(NamedTuple):
@@ -109,7 +109,7 @@ def parse_save(text: str) -> Table:
                 if target == MAIN:
                     jumps.append(line)
                     reached = reached and not decided
-                elif target in _FINAL and "-i lo " not in line:
+                elif target in FINAL and "-i lo " not in line:
                     decided = True
     return Table({n: tuple(rules) for n, rules in chains.items()}, tuple(jumps), reached)
 

@@ -17,11 +17,14 @@ from .model import STATE_DIR, Host, Op, run_op
 UNIT_DIR = "/etc/systemd/system"
 NFT_FILE = f"{STATE_DIR}/firewall_ports.nft"
 IPTABLES_FILES = {4: f"{STATE_DIR}/firewall_ports.rules4", 6: f"{STATE_DIR}/firewall_ports.rules6"}
+FORWARD_FILES = {4: f"{STATE_DIR}/firewall_ports.forward4", 6: f"{STATE_DIR}/firewall_ports.forward6"}
+# Services that flush what others have in iptables' tables when they start, restart or reload.
+_FLUSHING = "netfilter-persistent.service iptables.service ip6tables.service"
 
 _HEAD = """# SPDX-License-Identifier: GPL-3.0-or-later
 # Written by crosshost.network.firewall_ports; changes are overwritten.
 [Unit]
-Description=Crosshost: ports between the hosts
+Description=Crosshost: {what}
 DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target shutdown.target
@@ -35,6 +38,7 @@ RequiresMountsFor={state_dir}
 Type=oneshot
 RemainAfterExit=yes
 """
+_PORTS, _FORWARDS = "ports between the hosts", "forwarded traffic past the firewall"
 _TAIL = """
 [Install]
 WantedBy=sysinit.target
@@ -78,9 +82,13 @@ def _commands(programs: Sequence[str]) -> str:
     return "".join(f"Exec{word}={line}\n" for word in ("Start", "Reload") for line in programs)
 
 
+def _head(after: str, what: str) -> str:
+    return _HEAD.format(after=after, what=what, state_dir=STATE_DIR)
+
+
 def nft_unit() -> str:
     body = _commands([f"/usr/sbin/nft -f {NFT_FILE}"])
-    return _HEAD.format(after="nftables.service", state_dir=STATE_DIR) + body + _TAIL
+    return _head("nftables.service", _PORTS) + body + _TAIL
 
 
 def iptables_unit(families: Sequence[int], chain: str, comment: str) -> str:
@@ -93,8 +101,25 @@ def iptables_unit(families: Sequence[int], chain: str, comment: str) -> str:
         program = "ip6tables" if family == 6 else "iptables"
         lines.append(f"-/usr/sbin/{program} -w -D INPUT -m comment --comment {comment} -j {chain}")
         lines.append(f"/usr/sbin/{program}-restore --noflush --wait=60 {IPTABLES_FILES[family]}")
-    after = "netfilter-persistent.service iptables.service ip6tables.service"
-    return _HEAD.format(after=after, state_dir=STATE_DIR) + _commands(lines) + _TAIL
+    return _head(_FLUSHING, _PORTS) + _commands(lines) + _TAIL
+
+
+def nft_forward_unit(paths: Sequence[str]) -> str:
+    """Each file may fail: its table may be gone from the operator's rules, or ours may be in it already."""
+    body = _commands([f"-/usr/sbin/nft -f {path}" for path in paths])
+    return _head(f"{_FLUSHING} nftables.service", _FORWARDS) + body + _TAIL
+
+
+def iptables_forward_unit(targets: Mapping[int, str], chain: str, comment: str) -> str:
+    """`targets`: family to the chain that leads to ours. At boot it may have to be made: DOCKER-USER is there only
+    once dockerd has started, which then keeps what it finds in it."""
+    lines: list[str] = []
+    for family, target in sorted(targets.items()):
+        program = "ip6tables" if family == 6 else "iptables"
+        lines += [f"-/usr/sbin/{program} -w -N {target}"] if target != "FORWARD" else []
+        lines.append(f"-/usr/sbin/{program} -w -D {target} -m comment --comment {comment} -j {chain}")
+        lines.append(f"/usr/sbin/{program}-restore --noflush --wait=60 {FORWARD_FILES[family]}")
+    return _head(f"{_FLUSHING} nftables.service ufw.service", _FORWARDS) + _commands(lines) + _TAIL
 
 
 def observe(host: Host, backend: str, paths: Sequence[str]) -> Files:

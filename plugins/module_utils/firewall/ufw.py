@@ -22,6 +22,7 @@ CHAINS = {4: ("iptables", "ufw-user-input"), 6: ("ip6tables", "ufw6-user-input")
 _MULTIPORT = 15
 _TUPLE = re.compile(r"### tuple ### allow (\S+) (\S+) (\S+) any (\S+) in(?: comment=([0-9a-f]+))?\s*\Z")
 _DEFAULTS = "/etc/default/ufw"
+NOT_ENABLED = "ufw is not enabled: the rules take effect with `ufw enable`."
 
 
 class Rule(NamedTuple):
@@ -90,7 +91,7 @@ def enabled(host: Host) -> bool:
     return host.has("ufw") and any(line.strip().lower() == "enabled=yes" for line in text.splitlines())
 
 
-def _default(host: Host, key: str) -> str:
+def default_of(host: Host, key: str) -> str:
     for line in (host.read(_DEFAULTS) or "").splitlines():
         if line.startswith(f"{key}="):
             return line.partition("=")[2].strip().strip("\"'").lower()
@@ -125,7 +126,7 @@ class Ufw:
                     else frozenset()
                 )
                 missing |= expected - loaded
-        return State(ours, foreign, missing, active, _default(self.host, "IPV6") in ("yes", "true", ""))
+        return State(ours, foreign, missing, active, default_of(self.host, "IPV6") in ("yes", "true", ""))
 
     def blank(self) -> State:
         return State(frozenset(), frozenset(), frozenset(), True, True)
@@ -180,8 +181,8 @@ class Ufw:
     def warnings(self, sets: Mapping[str, RuleSet], state: State) -> list[str]:
         told = []
         if sets and not state.active:
-            told.append("ufw is not enabled: the rules take effect with `ufw enable`.")
-        if sets and _default(self.host, "DEFAULT_INPUT_POLICY") == "accept":
+            told.append(NOT_ENABLED)
+        if sets and default_of(self.host, "DEFAULT_INPUT_POLICY") == "accept":
             told.append(
                 f"{_DEFAULTS} accepts all input by default, so that everyone reaches these ports: "
                 "run `ufw default deny incoming`."

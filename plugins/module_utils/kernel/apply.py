@@ -5,13 +5,28 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from typing import Any, Optional
 
 from ..errors import HostError
 from ..plan import Op
-from ..resources import HOST, Address, FdbEntry, File, Link, Neighbour, Netns, Nft, Route, Sysctl, Unit
+from ..resources import (
+    HOST,
+    Address,
+    FdbEntry,
+    File,
+    Link,
+    Neighbour,
+    Netns,
+    Nft,
+    Promiscuous,
+    Route,
+    Sysctl,
+    Unit,
+    first_name,
+)
 from . import decode, encode, sysctl
 from . import netns as _netns
 from .netlink import Message, NetlinkError, Socket
@@ -124,10 +139,12 @@ class Executor:
 
     def _row(self, op: Op) -> None:
         item = op.subject
-        assert isinstance(item, (Address, Route))
+        assert isinstance(item, (Address, Route, Promiscuous))
         index = self._index(item.netns, item.dev)
         delete = op.after is None
-        if isinstance(item, Address):
+        if isinstance(item, Promiscuous):
+            message = encode.promiscuous(index, on=not delete)
+        elif isinstance(item, Address):
             message = encode.address(item, index, delete)
         else:
             message = encode.route(item, index, delete, replace=op.before is not None)
@@ -143,6 +160,10 @@ class Executor:
             self._label_loopback(op, self._session.sockets.of(item.name), item)
             return
         _netns.prepare(item.name)
+        if item.of:
+            with _netns.inside(item.of):
+                _netns.keep(item.name)
+            return
         with _netns.new():
             # marked and up before it has a name: a run killed in between leaves nothing
             sock = Socket()
@@ -201,16 +222,26 @@ class Executor:
         self._indexes.pop(link.netns, None)
 
     def _create_upper(self, op: Op, link: Link) -> None:
-        """From the host's namespace, where the parent is, into the link's own."""
+        """From the host's namespace, where the parent is, into the link's own, and there under its name."""
         self._flush()
         parent = str(dict(link.attrs).get("link", ""))
         fd = os.open(_netns.path_of(link.netns), os.O_RDONLY | os.O_CLOEXEC) if link.netns else -1
+        first = link._replace(name=first_name(link))
         try:
-            self._add(HOST, op, encode.link_create(link, fd, self._index(HOST, parent) if parent else 0))
+            self._add(HOST, op, encode.link_create(first, fd, self._index(HOST, parent) if parent else 0))
             self._flush()
+        except OpError as error:
+            # who is in the way may be in a namespace that nobody has a name for, where nothing finds it beforehand
+            busy = getattr(error.__cause__, "errno", 0) in (errno.EBUSY, errno.EINVAL)
+            why = f": something else holds {parent}, or it is none that can carry {link.kind}" if busy else ""
+            raise OpError(op, f"{error.reason}{why}") from error
         finally:
             _close([fd])
         self._indexes.pop(link.netns, None)
+        if first.name != link.name:
+            self._add(link.netns, op, encode.link_rename(self._index(link.netns, first.name), link.name))
+            self._flush()
+            self._indexes.pop(link.netns, None)
 
     def _settle(self, op: Op, link: Link, before: Optional[Link]) -> None:
         index = self._index(link.netns, link.name)
@@ -269,6 +300,10 @@ class Executor:
             nft.transact(netns, ops)
         except nft.NftError as error:
             raise OpError(ops[0], str(error)) from error
+        if not netns:
+            from . import conntrack  # late, likewise
+
+            conntrack.refresh(self._session, ops)
 
     @staticmethod
     def _system(op: Op) -> None:

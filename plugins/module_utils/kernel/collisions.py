@@ -83,12 +83,17 @@ def refuse_taken_vnis(session: Session, ops: Sequence[Op]) -> None:
 
 
 def _tunnels(session: Session) -> Iterator[tuple[str, str, object, object]]:
-    for netns in [HOST, *session.netns_names(), *_elsewhere()]:
+    for netns in namespaces(session):
         view = session.view(netns)
         for info in view.links if view else ():
             if info.kind == "vxlan":
                 values = dict(info.attrs)
                 yield netns, info.name, values.get("id"), values.get("port")
+
+
+def namespaces(session: Session) -> list[str]:
+    """All namespaces that somebody has given a name, the host's first."""
+    return [HOST, *session.netns_names(), *_elsewhere()]
 
 
 def _elsewhere() -> list[str]:

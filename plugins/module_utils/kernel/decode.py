@@ -32,10 +32,19 @@ _IFINFO = struct.Struct("=BxHiII")
 _NDMSG = struct.Struct("=BxxxiHBB")
 NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
 NTF_SELF = 0x02
-_BRIDGE_FLAGS = ((8, "learning", 1), (9, "flood", 1), (32, "neigh_suppress", 0), (33, "isolated", 0))
+_BRIDGE_FLAGS = (
+    (4, "hairpin", 0),
+    (8, "learning", 1),
+    (9, "flood", 1),
+    (32, "neigh_suppress", 0),
+    (33, "isolated", 0),
+)
+CHILD_KINDS = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 MACVLAN_MODES = {1: "private", 2: "vepa", 4: "bridge", 8: "passthru"}
 IPVLAN_MODES = {0: "l2", 1: "l3", 2: "l3s"}
 _PROTO_KERNEL, _MAIN, _UNICAST = 2, 254, 1
+_ETHERNET = 1  # ARPHRD_ETHER
+IFF_PROMISC = 0x100
 _CLONED = 0x200
 
 
@@ -56,6 +65,8 @@ class LinkInfo(NamedTuple):
     attrs: Attrs
     port: Attrs
     carrier_kind: str  # the kind of the link's master, "" without one
+    ethernet: bool
+    promiscuous: bool  # because it was told to, not because the kernel needs it for something
 
     @property
     def owned(self) -> bool:
@@ -93,7 +104,7 @@ def links(sock: Socket) -> list[LinkInfo]:
 
 
 def _link(data: bytes) -> LinkInfo:
-    _family, _type, index, flags, _change = _IFINFO.unpack_from(data, 0)
+    _family, hardware, index, flags, _change = _IFINFO.unpack_from(data, 0)
     found = attributes(data, 16)
     info = attributes(found[18]) if 18 in found else {}
     kind = text(info.get(1))
@@ -115,6 +126,8 @@ def _link(data: bytes) -> LinkInfo:
         attrs=_details(kind, details),
         port=_port(port) if port is not None else (),
         carrier_kind=text(info.get(4)),
+        ethernet=hardware == _ETHERNET,
+        promiscuous=bool(flags & IFF_PROMISC),
     )
 
 
@@ -123,9 +136,9 @@ def _details(kind: str, found: Attributes) -> Attrs:
         return _vxlan(found)
     if kind == "bridge":
         return (("default_pvid", number(found.get(39))), ("mcast_snooping", number(found.get(23))))
-    if kind in ("macvlan", "ipvlan"):
+    if kind in CHILD_KINDS:
         code = number(found.get(1))
-        return (("mode", (MACVLAN_MODES if kind == "macvlan" else IPVLAN_MODES).get(code, str(code))),)
+        return (("mode", (MACVLAN_MODES if kind[0] == "m" else IPVLAN_MODES).get(code, str(code))),)
     if kind == "vlan":
         return (("id", number(found.get(1))),)
     return ()

@@ -16,7 +16,7 @@ from typing import Any, Optional, cast
 
 from ..errors import HostError
 from ..resources import GROUP, ZERO_MAC, Address, FdbEntry, Link, Neighbour, Route
-from .decode import IPVLAN_MODES, MACVLAN_MODES, NTF_SELF, NUD_NOARP, NUD_PERMANENT
+from .decode import IFF_PROMISC, IPVLAN_MODES, MACVLAN_MODES, NTF_SELF, NUD_NOARP, NUD_PERMANENT
 from .netlink import (
     NLM_APPEND,
     NLM_CREATE,
@@ -37,12 +37,13 @@ _IFF_UP = 1
 _NTF_MASTER = 0x04
 _NODAD = 0x02
 _STATIC, _UNIVERSE, _LINK_SCOPE, _MAIN, _UNICAST = 4, 0, 253, 254, 1
-_PORT_DEFAULTS = (("learning", 1), ("flood", 1), ("neigh_suppress", 0), ("isolated", 0))
+_PORT_DEFAULTS = (("learning", 1), ("flood", 1), ("neigh_suppress", 0), ("isolated", 0), ("hairpin", 0))
 _PORT_ATTRIBUTES = {
     "learning": "IFLA_BRPORT_LEARNING",
     "flood": "IFLA_BRPORT_UNICAST_FLOOD",
     "neigh_suppress": "IFLA_BRPORT_NEIGH_SUPPRESS",
     "isolated": "IFLA_BRPORT_ISOLATED",
+    "hairpin": "IFLA_BRPORT_MODE",
 }
 _BRIDGE_ATTRIBUTES = {"default_pvid": "IFLA_BR_VLAN_DEFAULT_PVID", "mcast_snooping": "IFLA_BR_MCAST_SNOOPING"}
 
@@ -136,6 +137,12 @@ def upper_create(link: Link, netns_fd: int, lower: int) -> Message:
     return Message(RTM_NEWLINK, NLM_CREATE | NLM_EXCL, b"\0" * 16 + body + _attribute(18 | _NESTED, info))
 
 
+def link_rename(index: int, name: str) -> Message:
+    """Another name for a link that is down."""
+    head = struct.pack("=BxHiII", 0, 0, index, 0, 0)
+    return Message(RTM_NEWLINK, 0, head + _attribute(3, name.encode() + b"\0"))
+
+
 def _code(modes: dict[int, str], mode: object) -> int:
     return next(code for code, name in modes.items() if name == mode)
 
@@ -195,6 +202,10 @@ def _port_flags(link: Link, index: int) -> Message:
 
 def link_delete(index: int) -> Message:
     return Message(RTM_DELLINK, 0, struct.pack("=BxHiII", 0, 0, index, 0, 0))
+
+
+def promiscuous(index: int, on: bool) -> Message:
+    return Message(RTM_NEWLINK, 0, struct.pack("=BxHiII", 0, 0, index, IFF_PROMISC if on else 0, IFF_PROMISC))
 
 
 def address(item: Address, index: int, delete: bool = False) -> Message:

@@ -106,11 +106,11 @@ RowReader = Callable[[bytes, Iterator[tuple[Any, ...]], list[tuple[int, str, str
 
 
 class Socket:
-    """A rtnetlink socket in one namespace."""
+    """A netlink socket in one namespace: rtnetlink's, unless another ``protocol`` is asked for."""
 
-    def __init__(self, netns: str = "") -> None:
+    def __init__(self, netns: str = "", protocol: int = 0) -> None:
         with _netns.inside(netns):
-            self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+            self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         for option in (_EXT_ACK, _CAP_ACK, _STRICT):
             self._sock.setsockopt(_SOL_NETLINK, option, 1)

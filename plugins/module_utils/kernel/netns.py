@@ -65,6 +65,21 @@ def names() -> list[str]:
     return sorted(name for name in found if _is_nsfs(f"{RUN}/{name}"))
 
 
+def without_aliases(chosen: list[str]) -> list[str]:
+    """These names less those that stand for a namespace which another of them stood for earlier."""
+    inodes: dict[int, list[str]] = {}
+    for name in chosen:
+        with contextlib.suppress(OSError):
+            inodes.setdefault(os.stat(f"{RUN}/{name}").st_ino, []).append(name)
+    if len(inodes) == len(chosen):
+        return chosen
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        order = [line.split()[4].rpartition("/")[2] for line in file]  # as they were mounted
+    return sorted(
+        min(same, key=lambda name: order.index(name) if name in order else 0) for same in inodes.values()
+    )
+
+
 @contextlib.contextmanager
 def inside(netns: str) -> Iterator[None]:
     """Run the block in a namespace; "" does nothing. FileNotFoundError when there is no such namespace."""

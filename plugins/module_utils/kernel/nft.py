@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Optional
 
 from ..errors import HostError
@@ -25,38 +26,73 @@ class NftError(Exception):
     """nft refused the transaction; nothing of it was done. The message is nft's own."""
 
 
-def _run(netns: str, document: Sequence[dict[str, Any]]) -> tuple[int, str, str]:
-    with _netns.inside(netns):
+class Call:
+    """nft at work in a namespace. It runs from now on; its answer may be waited for later, with other work in between. It
+    reads and writes files in memory, so that it never waits for us."""
+
+    def __init__(self, netns: str, document: str) -> None:
+        self._files = [os.fdopen(os.memfd_create("nft"), "w+", encoding="utf-8") for _ in range(3)]
+        stdin, stdout, stderr = self._files
+        stdin.write(document)
+        stdin.seek(0)
         try:
-            done = subprocess.run(
-                ["nft", "-j", "-f", "-"],
-                input=json.dumps({"nftables": list(document)}),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except FileNotFoundError:
-            raise HostError("nft cannot be found: install the package nftables on the host") from None
-    return done.returncode, done.stdout, done.stderr
+            with _netns.inside(netns):
+                self._process = subprocess.Popen(
+                    ["nft", "-j", "-f", "-"], stdin=stdin, stdout=stdout, stderr=stderr
+                )
+        except OSError as error:
+            self._close()
+            if isinstance(error, FileNotFoundError) and error.filename == "nft":
+                raise HostError("nft cannot be found: install the package nftables on the host") from None
+            raise
+
+    def answer(self) -> tuple[int, str, str]:
+        """nft's exit code, output and errors."""
+        code = self._process.wait()
+        _stdin, stdout, stderr = self._files
+        stdout.seek(0)
+        stderr.seek(0)
+        out, err = stdout.read(), stderr.read()
+        self._close()
+        return code, out, err
+
+    def stop(self) -> None:
+        """End it: nobody wants the answer any more."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        for file in self._files:
+            file.close()
 
 
-def _list(netns: str) -> list[dict[str, Any]]:
-    code, out, _err = _run(netns, [{"list": {"table": _TABLE}}])
+def listing(netns: str) -> Call:
+    """Begin to read our table of a namespace, for :func:`table`."""
+    return Call(netns, _document([canonical({"list": {"table": _TABLE}})]))
+
+
+def _document(commands: Iterable[str]) -> str:
+    return f'{{"nftables":[{",".join(commands)}]}}'
+
+
+def _entries(call: Call) -> list[dict[str, Any]]:
+    code, out, _err = call.answer()
     if code != 0:
         return []  # the one way in which listing by name fails: there is no such table
     found: list[dict[str, Any]] = json.loads(out)["nftables"] if out.strip() else []
     return found
 
 
-def table(netns: str) -> list[Resource]:
-    """The chains, verdict maps and their elements in our table; [] when there is none."""
+def table(netns: str, call: Call) -> list[Resource]:
+    """The chains, verdict maps and their elements in our table, as a listing shows them; [] when there is none."""
     rules: dict[str, list[str]] = {}
     found: list[Resource] = []
-    listing = _list(netns)
-    for entry in listing:
+    entries = _entries(call)
+    for entry in entries:
         if "rule" in entry:
             rules.setdefault(entry["rule"]["chain"], []).append(canonical(entry["rule"]["expr"]))
-    for entry in listing:
+    for entry in entries:
         if "chain" in entry:
             chain = entry["chain"]
             found.append(
@@ -90,20 +126,22 @@ def transact(netns: str, ops: Sequence[Op]) -> None:
     """Make all these changes of a namespace's table at once. NftError if nft refuses: then nothing was done.
 
     What refers to something goes before it and comes after it: elements, rules, maps and chains, then the other way."""
-    document = [{"add": {"table": _TABLE}}, *_clear(ops), *_write(ops)]
-    code, _out, err = _run(netns, document)
+    commands = [canonical({"add": {"table": _TABLE}}), *map(canonical, _clear(ops)), *_write(ops)]
+    code, _out, err = Call(netns, _document(commands)).answer()
     if code != 0:
         raise NftError(" ".join(err.split()) or f"nft ended with {code}")
     if all(op.after is None for op in ops) and not any(
-        "chain" in one or "map" in one for one in _list(netns)
+        "chain" in one or "map" in one for one in _entries(listing(netns))
     ):
-        _run(netns, [{"delete": {"table": _TABLE}}])
+        Call(netns, _document([canonical({"delete": {"table": _TABLE}})])).answer()
 
 
-def _clear(ops: Sequence[Op]) -> Iterable[dict[str, Any]]:
+def _clear(ops: Sequence[Op]) -> Iterator[dict[str, Any]]:
     chains = [op for op in ops if isinstance(op.before, NftChain)]
     maps = [op.before for op in ops if op.after is None and isinstance(op.before, NftMap)]
-    yield from _elements("delete", [op.before for op in ops if isinstance(op.before, NftElement)])
+    for name, members in _elements(op.before for op in ops).items():
+        elements = [[json.loads(item.key), _verdict(item)] for item in members]
+        yield {"delete": {"element": {**_IN_TABLE, "name": name, "elem": elements}}}
     for op in chains:
         yield {"flush": {"chain": _named(op.before)}}
     for item in maps:
@@ -113,33 +151,40 @@ def _clear(ops: Sequence[Op]) -> Iterable[dict[str, Any]]:
             yield {"delete": {"chain": _named(op.before)}}
 
 
-def _write(ops: Sequence[Op]) -> Iterable[dict[str, Any]]:
+def _write(ops: Sequence[Op]) -> Iterator[str]:
+    """Rules and keys are JSON already, and there may be thousands: they are put in as they are."""
     chains = [op.after for op in ops if isinstance(op.after, NftChain)]
     maps = [op.after for op in ops if op.before is None and isinstance(op.after, NftMap)]
+    place = canonical(_IN_TABLE)[1:-1]
     for chain in chains:
         base = {field: getattr(chain, field) for field in _BASE} if chain.hook else {}
-        yield {"add": {"chain": {**_named(chain), **base}}}
+        yield canonical({"add": {"chain": {**_named(chain), **base}}})
     for item in maps:
         keys = item.keys[0] if len(item.keys) == 1 else list(item.keys)
-        yield {"add": {"map": {**_named(item), "type": keys, "map": "verdict"}}}
-    yield from _elements("add", [op.after for op in ops if isinstance(op.after, NftElement)])
+        yield canonical({"add": {"map": {**_named(item), "type": keys, "map": "verdict"}}})
+    for name, members in _elements(op.after for op in ops).items():
+        elements = ",".join(f"[{item.key},{canonical(_verdict(item))}]" for item in members)
+        yield f'{{"add":{{"element":{{{place},"name":{canonical(name)},"elem":[{elements}]}}}}}}'
     for chain in chains:
         for rule in chain.rules:
-            yield {"add": {"rule": {**_IN_TABLE, "chain": chain.name, "expr": json.loads(rule)}}}
+            yield f'{{"add":{{"rule":{{{place},"chain":{canonical(chain.name)},"expr":{rule}}}}}}}'
 
 
 def _named(item: Any) -> dict[str, Any]:
     return {**_IN_TABLE, "name": item.name}
 
 
-def _elements(verb: str, items: Iterable[Optional[Resource]]) -> Iterable[dict[str, Any]]:
-    """One command a map for all its elements."""
-    found: dict[str, list[Any]] = {}
+def _elements(items: Iterable[Optional[Resource]]) -> dict[str, list[NftElement]]:
+    """Elements by their map: all that a map loses or gets is one command."""
+    found: dict[str, list[NftElement]] = {}
     for item in items:
-        assert isinstance(item, NftElement)
-        found.setdefault(item.map, []).append([json.loads(item.key), {"goto": {"target": item.target}}])
-    for name, elements in found.items():
-        yield {verb: {"element": {**_IN_TABLE, "name": name, "elem": elements}}}
+        if isinstance(item, NftElement):
+            found.setdefault(item.map, []).append(item)
+    return found
+
+
+def _verdict(item: NftElement) -> dict[str, Any]:
+    return {"goto": {"target": item.target}}
 
 
 def _base(item: Any) -> tuple[object, ...]:

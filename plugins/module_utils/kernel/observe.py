@@ -24,6 +24,7 @@ from ..resources import (
     netns_name,
     state_of,
 )
+from . import netns as _netns
 from . import sysctl
 from .decode import LinkInfo, made_by_kernel
 from .session import NsView, Session
@@ -157,21 +158,23 @@ class Joined(NamedTuple):
 
 def pairs(session: Session, outer: Iterable[str], sandboxes: Iterable[str]) -> list[Joined]:
     """The pairs whose outer end is in one of the ``outer`` namespaces. Both ends bear the same alias."""
-    inside: dict[str, tuple[str, LinkInfo]] = {}
+    inner: dict[str, tuple[str, LinkInfo]] = {}
     outside = set(outer)
     for netns in sandboxes:
         view = session.view(netns) if netns not in outside else None
         for info in view.links if view else ():
             if info.kind == "veth" and info.owned and info.alias:
-                inside[info.alias] = (netns, info)
+                inner[info.alias] = (netns, info)
     found: list[Joined] = []
     for netns in outside:
         view = session.view(netns)
         for info in view.links if view else ():
             if info.kind != "veth" or not info.owned:
                 continue
+            if netns and "@" in info.alias:
+                continue  # the inner end of a network's own leg
             assert view is not None
-            mate = inside.get(info.alias) if info.alias else None
+            mate = inner.get(info.alias) if info.alias else None
             peer = Peer(mate[0], mate[1].name, mate[1].mac, mate[1].mtu) if mate else None
             link = link_of(session, view, info, peer)
             if mate and not mate[1].up:
@@ -181,21 +184,21 @@ def pairs(session: Session, outer: Iterable[str], sandboxes: Iterable[str]) -> l
 
 
 def sandbox_names(session: Session) -> list[str]:
-    """The named namespaces that crosshost made as sandboxes."""
+    """The named namespaces that crosshost made as sandboxes. Of several names for one, the first that it got."""
     names = []
     for name in session.netns_names():
         if not name.startswith(_PREFIX):
             view = session.view(name)
             if view and view.mark == SANDBOX_MARK:
                 names.append(name)
-    return names
+    return _netns.without_aliases(names)
 
 
 def endpoints(
     session: Session, sandboxes: Iterable[str], wanted: Callable[[Link], bool], own: Iterable[str] = ()
 ) -> State:
-    """The pairs for which ``wanted`` says yes, with the rows of their ports and the addresses and routes inside; and the
-    sandboxes of ``own``, if crosshost made them."""
+    """The pairs and the macvlan children for which ``wanted`` says yes, with the rows of their ports and the addresses and
+    routes inside; and the sandboxes of ``own``, if crosshost made them."""
     made = set(sandbox_names(session))
     looked_at = sorted(set(sandboxes) | made)
     outer = [HOST, *(netns_name(name) for name in overlay_names(session))]
@@ -207,6 +210,11 @@ def endpoints(
         ports.setdefault(pair.outer.netns, set()).add(pair.outer.name)
         if pair.inner:
             inner.setdefault(pair.inner[0], set()).add(pair.inner[1].name)
+    for space in looked_at:
+        for child in _children(session, space):
+            if wanted(child):
+                items.append(child)
+                inner.setdefault(space, set()).add(child.name)
     for netns, names in ports.items():
         view = session.view(netns)
         if view is None or not netns:
@@ -215,12 +223,31 @@ def endpoints(
             if not dst and view.name_of(index) in names:
                 items.append(FdbEntry(netns, view.name_of(index), mac))
     for netns, names in inner.items():
-        items.extend(_inside(session, netns, names))
+        items.extend(inside(session, netns, names))
     items += [Netns(name, SANDBOX_MARK) for name in own if name in made]
     return state_of(items)
 
 
-def _inside(session: Session, netns: str, names: set[str]) -> Iterator[Resource]:
+def _children(session: Session, netns: str) -> Iterator[Link]:
+    view = session.view(netns)
+    for info in view.links if view else ():
+        if info.kind in ("macvlan", "ipvlan") and info.owned:
+            assert view is not None
+            yield link_of(session, view, info)
+
+
+def default_routes(session: Session, sandboxes: Iterable[str]) -> Iterator[Route]:
+    """The default routes of these sandboxes over devices of ours."""
+    for netns in sandboxes:
+        view = session.view(netns)
+        for way in view.routes if view else ():
+            info = view.by_index.get(way.dev) if view else None
+            if way.dst in ("0.0.0.0/0", "::/0") and info is not None and info.owned:
+                yield Route(netns, way.dst, info.name, way.gateway)
+
+
+def inside(session: Session, netns: str, names: set[str]) -> Iterator[Resource]:
+    """The addresses, permanent neighbours and routes of these devices."""
     view = session.view(netns)
     if view is None:
         return

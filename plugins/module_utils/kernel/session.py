@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Optional
 
 from ..resources import HOST, Resource
 from . import decode
 from . import netns as _netns
 from .netlink import Sockets
+
+if TYPE_CHECKING:
+    from .nft import Call
+
+_AT_ONCE = 2  # processes of nft that read
 
 
 class NsView:
@@ -62,6 +68,8 @@ class Session:
         self._views: dict[str, NsView] = {}
         self._names: Optional[list[str]] = None
         self._tables: dict[str, list[Resource]] = {}
+        self._listings: dict[str, Call] = {}
+        self._unread: list[str] = []
 
     def view(self, netns: str = HOST) -> Optional[NsView]:
         """What is in a namespace, or None when there is no such namespace."""
@@ -84,19 +92,38 @@ class Session:
 
     def nft(self, netns: str) -> list[Resource]:
         """The chains, maps and elements of our nft table in a namespace; [] when there is none."""
-        from . import nft  # late: many runs have nothing to do with it
-
         if netns not in self._tables:
-            self._tables[netns] = nft.table(netns) if not netns or _netns.exists(netns) else []
+            from . import nft  # late: many runs have nothing to do with it
+
+            call = self._listings.pop(netns, None) or _listing(netns)
+            self._tables[netns] = nft.table(netns, call) if call else []
+            self.read_ahead([])
         return self._tables[netns]
+
+    def read_ahead(self, spaces: Iterable[str]) -> None:
+        """Begin to read the nft tables of these namespaces, a few at a time; :meth:`nft` waits for the one it is asked for."""
+        self._unread += spaces
+        while self._unread and len(self._listings) < _AT_ONCE:
+            netns = self._unread.pop(0)
+            call = None if netns in self._tables or netns in self._listings else _listing(netns)
+            if call:
+                self._listings[netns] = call
 
     def forget(self) -> None:
         """After a write: what was read before no longer counts."""
         self._views.clear()
         self._tables.clear()
+        self._stop_listing()
         self._names = None
 
+    def _stop_listing(self) -> None:
+        self._unread.clear()
+        for call in self._listings.values():
+            call.stop()
+        self._listings.clear()
+
     def close(self) -> None:
+        self._stop_listing()
         self.sockets.close()
 
     def __enter__(self) -> Session:
@@ -104,3 +131,9 @@ class Session:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _listing(netns: str) -> Optional[Call]:
+    from . import nft
+
+    return nft.listing(netns) if not netns or _netns.exists(netns) else None

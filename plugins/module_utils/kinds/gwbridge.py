@@ -12,12 +12,14 @@ from typing import Any
 from .. import record
 from ..compile.gwbridge import MARK, chain_names, compile_gwbridge, port_flags
 from ..errors import CollisionError, SpecError
-from ..kernel import collisions, observe, sysctl
+from ..kernel import collisions, observe
 from ..kernel.session import Session
 from ..plan import Op
 from ..resources import HOST, Link, NftChain, Resource, State, Sysctl, state_of
 from ..spec import gwbridge, overlay
 from ..spec.subnets import refuse_overlaps
+from .forwarding import keep_router_advertisements
+from .legs import place_of
 from .places import sandboxes
 
 NAME = "gwbridge"
@@ -65,11 +67,10 @@ class GwbridgeKind:
         found: list[Resource] = []
         for name in names:
             found.extend(compile_gwbridge(self._parsed[name]))
-            flags = port_flags(self._parsed[name])
-            found.extend(port._replace(port=flags) for port in _ports(session, name))
-        wanted = {item.name for item in found if isinstance(item, Sysctl)}
-        if "net.ipv6.conf.all.forwarding" in wanted:
-            found.extend(_keep_router_advertisements(session))
+            bridge = self._parsed[name]
+            ports = _ports(session, name)
+            found.extend(port._replace(port=port_flags(bridge, place_of(port))) for port in ports)
+        found.extend(keep_router_advertisements(session, found))
         return state_of(dict.fromkeys(found))
 
     def observed(self, session: Session, names: Sequence[str], desired: State) -> State:
@@ -105,19 +106,6 @@ def _ports(session: Session, name: str) -> list[Link]:
     """The sandboxes' ports on a bridge of ours: they are the endpoints', but for the flag that icc decides."""
     pairs = observe.pairs(session, [HOST], [])
     return [pair.outer for pair in pairs if pair.outer.master == name and pair.outer.alias]
-
-
-def _keep_router_advertisements(session: Session) -> list[Sysctl]:
-    """A host that forwards ignores router advertisements and so loses a default route that it learned from them, unless
-    accept_ra is 2: set that, before forwarding is turned on, where they are in use now."""
-    if sysctl.read(HOST, "net.ipv6.conf.all.forwarding") != "0":
-        return []
-    names = [
-        f"net.ipv6.conf.{link.name.replace('.', '/')}.accept_ra"
-        for link in session.host.links
-        if not link.owned and link.name != "lo"
-    ]
-    return [Sysctl(HOST, name, "2") for name in names if sysctl.read(HOST, name) == "1"]
 
 
 def _refuse_dockers(session: Session, op: Op) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -16,6 +17,7 @@ from ..plan import Op
 from ..resources import FdbEntry, Link, Netns, Resource, State, Sysctl, netns_name, state_of
 from ..spec import fields, overlay
 from .merging import merge_lists
+from .mesh import network_name, refuse_its_name
 
 NAME = "overlay_network"
 
@@ -54,9 +56,11 @@ class OverlayKind:
     def check(self, items: Sequence[dict[str, Any]]) -> None:
         parsed = overlay.parse_all(items)
         self._parsed = {one.name: one for one in parsed}
+        refuse_its_name((one.name, one.obj) for one in parsed)
 
     def owned(self, session: Session) -> list[str]:
-        return observe.overlay_names(session)
+        mesh = network_name()
+        return [name for name in observe.overlay_names(session) if name != mesh]
 
     def desired(self, session: Session, names: Sequence[str]) -> State:
         finder = Finder(session)
@@ -81,6 +85,10 @@ class OverlayKind:
             # an endpoint's pair lives in its network's namespace and dies with it, with all that is inside
             spaces = {netns_name(name) for name in doomed}
             state.update(observe.endpoints(session, sandboxes(), lambda link: link.netns in spaces))
+            if os.path.isdir("/run/crosshost/dns"):
+                from .names import of_networks  # likewise, and only where names are served
+
+                state.update(of_networks(session, doomed))
         return state
 
     def guard(self, session: Session, ops: Sequence[Op]) -> None:

@@ -1,87 +1,141 @@
 # Copyright (c) 2026, Crosshost contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cluster as the inventory declares it: all hosts, networks and endpoints, checked against each other."""
+"""The cluster as the inventory declares it: all hosts, networks, endpoints and services, checked against each other."""
 
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ..errors import SpecError
-from . import cluster_hosts, fields, firewall, gwbridge, overlay
+from . import cluster_hosts, cluster_ingress, firewall, overlay
+from .cluster_drivers import Networks, parse_networks, refuse_taken_addresses
 from .cluster_endpoints import Placed, collect_endpoints, parse_endpoints
 from .cluster_hosts import Declared, Host
-from .gwbridge import Gwbridge
+from .cluster_ingress import Mesh
+from .cluster_names import Known, check_servers, collect_names
+from .cluster_networks import Groups, Network, Row
+from .cluster_publish import publish
+from .cluster_services import Balanced, parse_services
 from .overlay import Overlay
-from .subnets import refuse_overlaps
 
-# of overlay_network's options, what is the same on all hosts; `hosts` says on which the network is
-NETWORK_OPTIONS = (
-    "name", "subnets", "mtu", "control_plane", "multicast_group", "data_path_port",
-    "internal", "attachable", "labels", "hosts",
-)  # fmt: skip
 VARIABLES = (
-    "crosshost_data_path_interface", "crosshost_data_path_port", "crosshost_endpoints", "crosshost_firewall_backend",
-    "crosshost_firewall_extra_sources", "crosshost_firewall_ports", "crosshost_group", "crosshost_gwbridge",
-    "crosshost_networks", "crosshost_state", "crosshost_underlay_mtu", "crosshost_vtep",
+    "crosshost_bridge_networks", "crosshost_data_path_interface", "crosshost_data_path_port", "crosshost_dns",
+    "crosshost_endpoints", "crosshost_firewall_backend", "crosshost_firewall_extra_sources",
+    "crosshost_firewall_ports", "crosshost_group", "crosshost_gwbridge", "crosshost_ingress",
+    "crosshost_macvlan_networks", "crosshost_networks", "crosshost_services", "crosshost_state",
+    "crosshost_underlay_mtu", "crosshost_vtep",
 )  # fmt: skip
 _LIKE = 0.88  # difflib's ratio from which on another name is taken for a misspelling
-
-Row = tuple[str, str, str, str]
-
-
-class Network(NamedTuple):
-    """An overlay network. ``item`` is its declaration for `overlay_network`; ``hosts`` None: on all hosts. ``rows`` are
-    (host, ip, ip6, mac) of its endpoints, "" for no address; empty unless the control plane is static."""
-
-    item: dict[str, Any]
-    hosts: Optional[frozenset[str]]
-    rows: Sequence[Row]
-
-    def on(self, host: str) -> bool:
-        return self.hosts is None or host in self.hosts
+Item = dict[str, Any]
 
 
 class Cluster(NamedTuple):
-    """All of a cluster. ``local``: the endpoints of each host, as `endpoint` takes them. ``port``: the UDP port of
-    networks without their own, ``ports``: all that are in use. ``warnings``: what looks like a misspelt variable."""
+    """All of a cluster. ``port``: the UDP port of networks without their own, ``ports``: all that are in use. ``warnings``:
+    what looks like a misspelt variable.
+
+    By host: ``local`` endpoints, ``bridges`` and ``macvlans`` as the modules take them; ``devices``: what carries its bridge
+    networks; ``balanced`` and ``named``: the networks whose services it balances and whose names it serves; ``uses``: which
+    of services, names and ingress it has. By network: ``services`` as the module takes them, and ``names``. ``mesh``: the
+    ingress network.
+    """
 
     hosts: dict[str, Host]
     networks: dict[str, Network]
-    local: dict[str, list[dict[str, Any]]]
+    local: dict[str, list[Item]]
     port: int
     ports: tuple[int, ...]
     warnings: tuple[str, ...] = ()
+    bridges: Mapping[str, list[Item]] = {}
+    macvlans: Mapping[str, list[Item]] = {}
+    devices: Mapping[str, list[str]] = {}
+    balanced: Mapping[str, list[str]] = {}
+    named: Mapping[str, list[str]] = {}
+    uses: Mapping[str, list[str]] = {}
+    services: Mapping[str, list[Item]] = {}
+    names: Mapping[str, Known] = {}
+    mesh: Optional[Mesh] = None
 
 
-def parse_cluster(declared: Sequence[Declared], groups: Mapping[str, Sequence[str]]) -> Cluster:
-    """The cluster of these hosts; ``groups`` are the inventory's, by name. SpecError names host, network or endpoint,
-    the field, the value and the remedy. Costs O(declaration)."""
+def parse_cluster(declared: Sequence[Declared], groups: Groups) -> Cluster:
+    """The cluster of these hosts; ``groups`` are the inventory's, by name. SpecError names host, network, endpoint or
+    service, the field, the value and the remedy. Costs O(declaration)."""
     hosts = {one.name: cluster_hosts.parse_host(one) for one in declared}
     cluster_hosts.refuse_shared_vteps(list(hosts.values()))
     port = _port(declared)
-    declarations = _collect_networks(declared)
-    networks = {name: _place(name, item, hosts, groups) for name, item in declarations.items()}
-    for name, network in networks.items():
-        _one_family(name, [host for host in hosts.values() if network.on(host.name)])
-    parsed = {one.name: one for one in _parse_networks(networks, hosts, port)}
-    bridges = _parse_gwbridges(hosts, list(parsed.values()))
     _check_firewall(hosts)
-    _refuse_underlay_inside(hosts, list(parsed.values()), bridges)
-    items = collect_endpoints(declared, hosts, networks)
-    placed = parse_endpoints(items, parsed, lambda network, host: networks[network].on(host), bridges)
-    rows = _rows(placed, parsed)
-    return Cluster(
+    found = parse_networks(declared, hosts, groups, port)
+    items = collect_endpoints(declared, hosts, found.names())
+    placed = parse_endpoints(items, found.on, found.gateways)
+    refuse_taken_addresses(found.lans, placed, hosts)
+    others = {name: obj for name, obj in found.names().items() if name not in found.placed}
+    services = parse_services(declared, placed, found.overlays, others)
+    mesh = None
+    if found.ground is not None:
+        mesh = cluster_ingress.derive(found.ground, hosts, services)
+        cluster_ingress.check_gateways(found.ground, mesh, found.gateways)
+    rows = _rows(placed, found.overlays)
+    used = [*found.overlays.values(), *([found.ground.parsed] if found.ground else [])]
+    cluster = Cluster(
         hosts=hosts,
-        networks={name: network._replace(rows=rows.get(name, ())) for name, network in networks.items()},
-        local=items,
+        networks={name: one._replace(rows=rows.get(name, ())) for name, one in found.placed.items()},
+        local=publish(items, placed, services, found),
         port=port,
-        ports=tuple(sorted({one.data_path_port for one in parsed.values()} | {port})),
+        ports=tuple(sorted({one.data_path_port for one in used} | {port})),
         warnings=tuple(_misspelt(declared)),
+        bridges={host: [own.item for own in mine.values()] for host, mine in found.bridges.items()},
+        macvlans={
+            host: [lan.items[host] for lan in found.lans.values() if host in lan.items] for host in hosts
+        },
+        devices={host: [own.parsed.bridge for own in mine.values()] for host, mine in found.bridges.items()},
+        services=_by_network(services),
+        mesh=mesh,
     )
+    return _with_names(cluster, placed, services, found)
+
+
+def _with_names(
+    cluster: Cluster, placed: Sequence[Placed], services: Sequence[Balanced], found: Networks
+) -> Cluster:
+    """The cluster with what its hosts have of services and names."""
+    joined: dict[str, dict[str, None]] = {host: {} for host in cluster.hosts}
+    for one in placed:
+        if one.driver == "overlay":
+            joined[one.host][one.parsed.network] = None
+    balanced = {host: [name for name in mine if name in cluster.services] for host, mine in joined.items()}
+    named = {host.name: _served(host, joined[host.name], found) for host in cluster.hosts.values()}
+    asked = dict.fromkeys(name for mine in named.values() for name in mine)
+    names = collect_names(asked, found.overlays, placed, services)
+    check_servers(cluster.hosts, named, found.overlays, found.gateways)
+    has = {"services": balanced, "names": named, "ingress": dict.fromkeys(cluster.hosts, cluster.mesh)}
+    uses = {host: [value for value, mine in has.items() if mine[host]] for host in cluster.hosts}
+    return cluster._replace(balanced=balanced, named=named, names=names, uses=uses)
+
+
+def _served(host: Host, joined: Iterable[str], found: Networks) -> list[str]:
+    """The overlays whose names the host serves: where it has a sandbox that asks, or may get one without a run."""
+    if not host.dns:
+        return []
+    roaming = (
+        name
+        for name, one in found.overlays.items()
+        if one.control_plane != "static" and found.placed[name].on(host.name)
+    )
+    # a name server listens on a gateway's address
+    return [
+        name
+        for name in dict.fromkeys([*joined, *roaming])
+        if any(subnet.gateway for subnet in found.overlays[name].subnets)
+    ]
+
+
+def _by_network(services: Sequence[Balanced]) -> dict[str, list[Item]]:
+    found: dict[str, list[Item]] = {}
+    for one in services:
+        found.setdefault(one.parsed.network, []).append(one.item)
+    return found
 
 
 def _port(declared: Sequence[Declared]) -> int:
@@ -94,110 +148,6 @@ def _port(declared: Sequence[Declared]) -> int:
         remedy = f"host {holder} has {first}; VXLAN needs one port for all: set it for the whole group"
         raise SpecError(cluster_hosts.label(host), "crosshost_data_path_port", other, remedy)
     return next(iter(chosen), overlay.PORT_DEFAULT)
-
-
-def _collect_networks(declared: Sequence[Declared]) -> dict[str, dict[str, Any]]:
-    """The declarations by name. A list that several hosts have counts once."""
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
-    lists = set()
-    for one in declared:
-        value = one.variables.get("crosshost_networks")
-        if value is None or id(value) in lists:
-            continue
-        lists.add(id(value))
-        mine = set()
-        for place, raw in enumerate(
-            fields.sequence(cluster_hosts.label(one.name), "crosshost_networks", value)
-        ):
-            item = _checked_network(f"crosshost_networks[{place}]", raw)
-            name = str(item["name"])
-            if name in mine:
-                raise SpecError(
-                    overlay.label(name), "name", name, "it is declared twice; names are unique in a cluster"
-                )
-            mine.add(name)
-            holder, other = found.setdefault(name, (one.name, item))
-            if other != item:
-                field = next(key for key in (*item, *other) if item.get(key) != other.get(key))
-                remedy = f"on host {one.name}, but {other.get(field)!r} on host {holder}; declare the network once, for the group"
-                raise SpecError(overlay.label(name), field, item.get(field), remedy)
-    return {name: item for name, (_holder, item) in found.items()}
-
-
-def _checked_network(obj: str, raw: Any) -> dict[str, Any]:
-    item = {field: given for field, given in fields.mapping(obj, "item", raw).items() if given is not None}
-    fields.known_only(
-        overlay.label(item["name"]) if isinstance(item.get("name"), str) else obj, item, NETWORK_OPTIONS
-    )
-    fields.name(obj, "name", item.get("name"), most=60)
-    for field in ("mtu", "data_path_port"):
-        if field in item:
-            item[field] = cluster_hosts.number(item[field])
-    return item
-
-
-def _place(
-    name: str, item: dict[str, Any], hosts: Mapping[str, Host], groups: Mapping[str, Sequence[str]]
-) -> Network:
-    """The network with the hosts on which it is: those named, and those of the cluster in the groups named."""
-    plain = {field: value for field, value in item.items() if field != "hosts"}
-    if "hosts" not in item:
-        return Network(plain, None, ())
-    chosen: set[str] = set()
-    for entry in fields.sequence(overlay.label(name), "hosts", item["hosts"]):
-        if isinstance(entry, str) and entry in hosts:
-            chosen.add(entry)
-        elif isinstance(entry, str) and entry in groups:
-            members = [host for host in groups[entry] if host in hosts]
-            if not members:
-                remedy = "no host of this group is in the cluster; name others, or add its hosts to the cluster's group"
-                raise SpecError(overlay.label(name), "hosts", entry, remedy)
-            chosen.update(members)
-        else:
-            remedy = "there is no such host in the cluster and no such group; name hosts or groups of the inventory"
-            raise SpecError(overlay.label(name), "hosts", entry, remedy)
-    return Network(plain, frozenset(chosen), ())
-
-
-def _one_family(name: str, hosts: Sequence[Host]) -> None:
-    """One VXLAN device speaks one family, so all hosts of a network have VTEPs of it."""
-    first: dict[bool, Host] = {}
-    for host in hosts:
-        first.setdefault(":" in host.vtep, host)
-    if len(first) == 2:
-        remedy = f"host {first[False].name} has {first[False].vtep}; use one address family for all hosts of a network"
-        raise SpecError(overlay.label(name), f"VTEP of host {first[True].name}", first[True].vtep, remedy)
-
-
-def _parse_networks(networks: Mapping[str, Network], hosts: Mapping[str, Host], port: int) -> list[Overlay]:
-    """Each network by itself and all against each other, with one peer for the check of the underlay's family."""
-    items = []
-    for network in networks.values():
-        peers = [{"host": host.name, "vtep": host.vtep} for host in hosts.values() if network.on(host.name)]
-        items.append({"data_path_port": port, **network.item, "peers": peers[:1]})
-    return overlay.parse_all(items)
-
-
-def _parse_gwbridges(
-    hosts: Mapping[str, Host], overlays: Sequence[Overlay]
-) -> dict[str, dict[str, Gwbridge]]:
-    """The gateway bridges of each host, by name. Equal declarations are parsed once."""
-    taken = [(one.obj, one.subnets) for one in overlays]
-    seen: dict[str, dict[str, Gwbridge]] = {"null": {}}
-    found = {}
-    for host in hosts.values():
-        key = json.dumps(host.gwbridge, sort_keys=True, default=str)
-        if key not in seen:
-            assert host.gwbridge is not None
-            try:
-                bridge = gwbridge.parse(host.gwbridge)
-                refuse_overlaps([*taken, (bridge.obj, bridge.subnets)])
-            except SpecError as error:
-                obj = f"{error.obj} (crosshost_gwbridge of host {host.name})"
-                raise SpecError(obj, error.field, error.value, error.remedy) from None
-            seen[key] = {bridge.name: bridge}
-        found[host.name] = seen[key]
-    return found
 
 
 def _check_firewall(hosts: Mapping[str, Host]) -> None:
@@ -224,25 +174,10 @@ def _renamed(obj: str, variable: str, parser: Any, value: str) -> None:
         raise SpecError(obj, variable, value, error.remedy) from None
 
 
-def _refuse_underlay_inside(
-    hosts: Mapping[str, Host], overlays: Sequence[Overlay], bridges: Mapping[str, Mapping[str, Gwbridge]]
-) -> None:
-    """A VTEP inside an overlay would send the tunnel through itself; one inside a gateway bridge would go astray."""
-    blocks = [(one.obj, subnet) for one in overlays for subnet in one.subnets]
-    gateways = {one for found in bridges.values() for one in found.values()}
-    blocks += [(one.obj, subnet) for one in sorted(gateways) for subnet in one.subnets]
-    for host in hosts.values():
-        packed = fields.pack(host.vtep) or b""
-        for obj, subnet in blocks:
-            if subnet.holds(packed):
-                remedy = f"the VTEP of host {host.name}, {host.vtep}, is inside; the underlay needs addresses of its own"
-                raise SpecError(obj, "subnet", subnet.cidr, remedy)
-
-
 def _rows(placed: Sequence[Placed], networks: Mapping[str, Overlay]) -> dict[str, list[Row]]:
     rows: dict[str, list[Row]] = {}
-    for host, _item, one in placed:
-        if networks[one.network].control_plane == "static":
+    for host, _item, one, driver in placed:
+        if driver == "overlay" and networks[one.network].control_plane == "static":
             rows.setdefault(one.network, []).append((host, one.ip, one.ip6, one.mac))
     return rows
 

@@ -15,6 +15,7 @@ from .overlay import MTU_MAX, MTU_MIN_IPV4, PORT_DEFAULT
 
 # What a host gets when crosshost_gwbridge is not declared; {} means none.
 GWBRIDGE_DEFAULT = {"subnet": "172.30.0.0/16"}
+DNS_OPTIONS = ("enabled", "servers")
 
 
 class Interface(NamedTuple):
@@ -57,6 +58,8 @@ class Host(NamedTuple):
     gwbridge: Optional[dict[str, Any]] = None
     firewall_ports: Optional[list[str]] = None
     extra_sources: tuple[str, ...] = ()
+    dns: bool = True
+    dns_servers: tuple[str, ...] = ()
 
 
 def label(name: str) -> str:
@@ -102,6 +105,7 @@ def parse_host(declared: Declared) -> Host:
     if interface:
         fields.ifname(obj, "crosshost_data_path_interface", interface)
     vtep = _vtep(obj, declared, interface)
+    serves, servers = _dns(obj, given.get("crosshost_dns"))
     return Host(
         name=declared.name,
         vtep=vtep,
@@ -111,6 +115,8 @@ def parse_host(declared: Declared) -> Host:
         gwbridge=_gwbridge(obj, given.get("crosshost_gwbridge")),
         firewall_ports=_ports(obj, given.get("crosshost_firewall_ports")),
         extra_sources=tuple(_extra(obj, given.get("crosshost_firewall_extra_sources"))),
+        dns=serves,
+        dns_servers=servers,
     )
 
 
@@ -206,6 +212,15 @@ def _extra(obj: str, value: Any) -> list[str]:
     if value is None:
         return []
     return [str(source) for source in fields.sequence(obj, "crosshost_firewall_extra_sources", value)]
+
+
+def _dns(obj: str, value: Any) -> tuple[bool, tuple[str, ...]]:
+    """Whether the host serves the names of its networks, and whom it asks for other names."""
+    given = fields.mapping(obj, "crosshost_dns", value if value is not None else {})
+    fields.known_only(f"{obj}: crosshost_dns", given, DNS_OPTIONS)
+    enabled = fields.flag(obj, "crosshost_dns.enabled", given.get("enabled", True))
+    listed = fields.sequence(obj, "crosshost_dns.servers", given.get("servers") or [])
+    return enabled, tuple(fields.address(obj, "crosshost_dns.servers", server) for server in listed)
 
 
 def refuse_shared_vteps(hosts: Sequence[Host]) -> None:

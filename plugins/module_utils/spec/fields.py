@@ -156,6 +156,15 @@ def mapping(obj: str, field: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def labels(obj: str, value: Any) -> tuple[tuple[str, str], ...]:
+    """An object's labels as sorted pairs."""
+    found = mapping(obj, "labels", value)
+    for key, text in found.items():
+        if not isinstance(key, str) or not isinstance(text, (str, int, float, bool)):
+            raise SpecError(obj, "labels", {key: text}, "labels are names with plain values")
+    return tuple(sorted((key, str(text)) for key, text in found.items()))
+
+
 def sequence(obj: str, field: str, value: Any) -> list[Any]:
     if not isinstance(value, (list, tuple)):
         raise SpecError(obj, field, value, "give a list")

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, Crosshost contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The specification of `firewall_ports`: which ports a host opens, and to whom. Pure: no I/O."""
+"""The specification of `firewall_ports`: which ports a host opens, and to whom; whose forwarded traffic passes.
+
+Pure: no I/O.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import SpecError
+from . import fields
 
 MODULE = "firewall_ports"
 BACKENDS = ("firewalld", "ufw", "nftables", "iptables")
@@ -100,9 +104,12 @@ class Wanted(NamedTuple):
 
 
 class Spec(NamedTuple):
+    """`forwards`: the interfaces of `forward_interfaces`; None marks that the operator left it out."""
+
     backend: str
     state: str
     config: tuple[Wanted, ...]
+    forwards: Optional[frozenset[str]] = None
 
 
 def normalise_ports(ports: Iterable[Port]) -> tuple[Port, ...]:
@@ -302,11 +309,14 @@ def parse(params: Mapping[str, Any]) -> Spec:
         if item.name in seen:
             raise SpecError(MODULE, "name", item.name, "two items of config bear it: join them or rename one")
         seen.add(item.name)
-    if not items and state in ("merged", "replaced", "rendered"):
-        raise SpecError(
-            MODULE, "config", [], f"state {state} needs at least one item, with the peers in sources"
-        )
-    return Spec(backend, state, tuple(items))
+    forwards = None
+    if params.get("forward_interfaces") is not None and state != "gathered":
+        listed = _strings(MODULE, "forward_interfaces", params["forward_interfaces"])
+        forwards = frozenset(fields.ifname(MODULE, "forward_interfaces", i) for i in listed)
+    if not items and forwards is None and state in ("merged", "replaced", "rendered"):
+        remedy = f"state {state} needs at least one item, with the peers in sources, or forward_interfaces"
+        raise SpecError(MODULE, "config", [], remedy)
+    return Spec(backend, state, tuple(items), forwards)
 
 
 def complete(wanted: Wanted, zone: Optional[str], old: Optional[RuleSet] = None) -> RuleSet:
@@ -343,10 +353,21 @@ def desired_sets(
     if spec.state == "gathered":
         return dict(observed)
     if spec.state == "deleted":
-        names = {item.name for item in spec.config} or set(observed)
+        everything = set() if spec.forwards else set(observed)
+        names = {item.name for item in spec.config} or everything
         return {n: s for n, s in observed.items() if n not in names}
     out = dict(observed) if spec.state in ("merged", "replaced") else {}
     for item in spec.config:
         old = observed.get(item.name) if spec.state == "merged" else None
         out[item.name] = complete(item, zones.get(item.name), old)
     return {name: out[name] for name in sorted(out)}
+
+
+def desired_forwards(spec: Spec, base: frozenset[str]) -> frozenset[str]:
+    """The interfaces whose forwarded traffic shall pass afterwards. `base`: those of the last run."""
+    named = spec.forwards or frozenset()
+    if spec.state == "deleted":
+        return base - named if spec.config or named else frozenset()
+    if spec.state == "overridden" or (spec.state == "replaced" and spec.forwards is not None):
+        return named
+    return base | named

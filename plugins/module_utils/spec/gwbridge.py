@@ -96,13 +96,23 @@ def member(subnet: Subnet, place: int) -> str:
 
 def first_free(bridge: Gwbridge, taken: set[int]) -> int:
     """The lowest offset that no sandbox has and that is no gateway, in all subnets of the bridge at once."""
-    limit = min(subnet.last - subnet.first for subnet in bridge.subnets)
+    return _free(bridge, taken, range(1, _limit(bridge)))
+
+
+def last_free(bridge: Gwbridge, taken: set[int]) -> int:
+    """The highest one."""
+    return _free(bridge, taken, range(_limit(bridge) - 1, 0, -1))
+
+
+def _limit(bridge: Gwbridge) -> int:
+    return min(subnet.last - subnet.first for subnet in bridge.subnets)
+
+
+def _free(bridge: Gwbridge, taken: set[int], places: range) -> int:
     gateways = {int(ipaddress.ip_address(subnet.gateway)) - subnet.first for subnet in bridge.subnets}
-    place = 1
-    while place in taken or place in gateways:
-        place += 1
-    if place >= limit:
-        raise SpecError(
-            bridge.obj, "subnet", bridge.subnets[0].cidr, "it has no address left; declare a larger one"
-        )
-    return place
+    for place in places:
+        if place not in taken and place not in gateways:
+            return place
+    raise SpecError(
+        bridge.obj, "subnet", bridge.subnets[0].cidr, "it has no address left; declare a larger one"
+    )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..errors import SpecError
 from . import fields
-from .peers import Peer, PeerLists, RemoteEndpoint, parse_endpoints
+from .peers import Peer, PeerLists, RemoteEndpoint, parse_endpoints, reserved
 from .subnets import Subnet, parse_subnets, refuse_overlaps
 
 CONTROL_PLANES = ("static", "flood", "multicast")
@@ -56,6 +56,15 @@ class Overlay(NamedTuple):
     def obj(self) -> str:
         return label(self.name)
 
+    @property
+    def driver(self) -> str:
+        return "overlay"
+
+    @property
+    def reserved(self) -> dict[str, str]:
+        """The addresses that no endpoint may have, with the reason and the remedy."""
+        return reserved(self.subnets)
+
     def segments(self) -> dict[int, list[Subnet]]:
         """The subnets by VNI: one broadcast domain each, with at most one subnet of a family."""
         found: dict[int, list[Subnet]] = {}
@@ -82,7 +91,7 @@ def parse(item: Mapping[str, Any], lists: Optional[PeerLists] = None) -> Overlay
     overlay = Overlay(
         name=name,
         subnets=subnets,
-        mtu=_mtu(obj, given.get("mtu"), subnets),
+        mtu=declared_mtu(obj, given.get("mtu"), subnets),
         control_plane=plane,
         multicast_group=group,
         peers=(lists or PeerLists()).parse(obj, given.get("peers", [])),
@@ -96,7 +105,7 @@ def parse(item: Mapping[str, Any], lists: Optional[PeerLists] = None) -> Overlay
         ),
         internal=fields.flag(obj, "internal", given.get("internal", False)),
         attachable=fields.flag(obj, "attachable", given.get("attachable", True)),
-        labels=_labels(obj, given.get("labels", {})),
+        labels=fields.labels(obj, given.get("labels", {})),
     )
     _one_underlay(overlay)
     return overlay
@@ -140,7 +149,8 @@ def _interface(obj: str, value: Any) -> str:
     return fields.ifname(obj, "data_path_interface", value) if value not in (None, "") else ""
 
 
-def _mtu(obj: str, value: Any, subnets: Sequence[Subnet]) -> Optional[int]:
+def declared_mtu(obj: str, value: Any, subnets: Sequence[Subnet]) -> Optional[int]:
+    """An MTU that all the subnets' families can live with; None when none is declared."""
     if value is None:
         return None
     mtu = fields.integer(obj, "mtu", value, MTU_MIN_IPV4, MTU_MAX, "an MTU in bytes")
@@ -149,14 +159,6 @@ def _mtu(obj: str, value: Any, subnets: Sequence[Subnet]) -> Optional[int]:
             obj, "mtu", value, f"IPv6 needs at least {MTU_MIN_IPV6} bytes; raise it or drop the IPv6 subnet"
         )
     return mtu
-
-
-def _labels(obj: str, value: Any) -> tuple[tuple[str, str], ...]:
-    found = fields.mapping(obj, "labels", value)
-    for key, text in found.items():
-        if not isinstance(key, str) or not isinstance(text, (str, int, float, bool)):
-            raise SpecError(obj, "labels", {key: text}, "labels are names with plain values")
-    return tuple(sorted((key, str(text)) for key, text in found.items()))
 
 
 def _one_underlay(overlay: Overlay) -> None:

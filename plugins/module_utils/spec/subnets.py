@@ -13,7 +13,8 @@ from ..errors import SpecError
 from . import fields
 from .fields import Network
 
-OPTIONS = ("subnet", "gateway", "ip_range", "aux_addresses", "vni")
+PLAIN_OPTIONS = ("subnet", "gateway", "ip_range", "aux_addresses")
+OPTIONS = (*PLAIN_OPTIONS, "vni")
 NO_GATEWAY = "none"
 
 
@@ -62,6 +63,20 @@ def parse_subnets(obj: str, value: Any) -> tuple[Subnet, ...]:
     return tuple(result)
 
 
+def parse_plain_subnets(obj: str, value: Any, default_gateway: bool = True) -> tuple[Subnet, ...]:
+    """The subnets of a network that is one segment by itself. Without ``default_gateway`` there is none unless declared."""
+    items = fields.sequence(obj, "subnets", value if value is not None else [])
+    if not items:
+        raise SpecError(obj, "subnets", value, "declare at least one, such as {subnet: 192.168.1.0/24}")
+    parsed = []
+    for place, item in enumerate(items):
+        bare = isinstance(item, Mapping) and item.get("gateway") is None and not default_gateway
+        given = {**item, "gateway": NO_GATEWAY} if bare else item
+        parsed.append(_subnet(obj, f"subnets[{place}]", given, PLAIN_OPTIONS))
+    refuse_overlaps([(obj, parsed)])
+    return tuple(parsed)
+
+
 def _share(
     obj: str, subnet: Subnet, parsed: Sequence[Subnet], segments: dict[int, dict[int, Subnet]]
 ) -> Subnet:
@@ -78,10 +93,12 @@ def _share(
     )
 
 
-def _subnet(obj: str, where: str, item: Any) -> Subnet:
+def _subnet(obj: str, where: str, item: Any, options: Sequence[str] = OPTIONS) -> Subnet:
     if not isinstance(item, Mapping):
-        raise SpecError(obj, where, item, "give a mapping with subnet and vni")
-    fields.known_only(obj, item, OPTIONS)
+        raise SpecError(
+            obj, where, item, f"give a mapping with subnet{' and vni' if 'vni' in options else ''}"
+        )
+    fields.known_only(obj, item, options)
     block = fields.network(obj, f"{where}.subnet", item.get("subnet"))
     where = f"subnets[{block}]"
     if block.is_multicast or block.is_loopback or block.num_addresses < 4:

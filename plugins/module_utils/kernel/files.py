@@ -1,0 +1,170 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files as resources. A file is replaced by renaming, so that nobody reads half of it, except inside of a process's root
+(``/proc/PID/root/...``): container engines mount single files there, and who replaces such a file writes to another one.
+
+What is inside of a root belongs to the container: no symbolic link of it is followed, as it would lead to the host's files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import subprocess
+from collections.abc import Iterable, Iterator
+from typing import Optional
+
+from ..plan import Op
+from ..resources import File
+
+UNITS = "/run/systemd/system"
+# folders that are removed when the last file of crosshost in them goes
+_FOLDERS = re.compile(r"/run/crosshost(/.*)?|/etc/netns(/.*)?|/run/systemd/system/crosshost-[^/]*\.d")
+_ROOT = "/root/"
+_READ, _WRITE = os.O_RDONLY, os.O_RDWR
+_BLOCK = 1 << 16
+
+
+def observe(paths: Iterable[str]) -> Iterator[File]:
+    """These files as they are; those that are not there, or are no plain files, are left out."""
+    for path in paths:
+        found = read(path)
+        if found is not None:
+            yield found
+
+
+def read(path: str) -> Optional[File]:
+    """A plain file with its content, or None. Bytes that are no UTF-8 come back as they were when they are written."""
+    try:
+        fd = _open(path, _READ)
+    except OSError:
+        return None
+    try:
+        mode = os.fstat(fd).st_mode & 0o7777
+        return File(path, _content(fd), mode)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def identity(path: str) -> Optional[tuple[int, int]]:
+    """Device and inode of a plain file: equal for two paths of one file."""
+    try:
+        fd = _open(path, _READ)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(fd)
+        return found.st_dev, found.st_ino
+    finally:
+        os.close(fd)
+
+
+def writable(path: str) -> str:
+    """Why a file inside of a process's root cannot be written; "" when it can."""
+    try:
+        os.close(_open(path, _WRITE))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def apply(op: Op) -> None:
+    """Write or remove a file. OSError when that fails."""
+    item = op.subject
+    assert isinstance(item, File)
+    if item.path.startswith("/proc/"):
+        assert op.after is not None, "a file of a container is put back, never removed"
+        _overwrite(item)
+        return
+    if op.after is None:
+        _remove(item.path)
+    else:
+        _replace(item)
+    if item.path.startswith(f"{UNITS}/"):
+        subprocess.run(["systemctl", "daemon-reload"], check=False, capture_output=True)
+
+
+def _open(path: str, flags: int) -> int:
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    if not path.startswith("/proc/"):
+        fd = os.open(path, flags)
+    else:
+        root, _, inner = path.partition(_ROOT)
+        *folders, name = inner.split("/")
+        fd = os.open(root + _ROOT[:-1], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        for folder in folders:
+            fd = _enter(fd, folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = _enter(fd, name, flags)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no plain file")
+    return fd
+
+
+def _enter(folder: int, name: str, flags: int) -> int:
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _content(fd: int) -> str:
+    parts = []
+    while part := os.read(fd, _BLOCK):
+        parts.append(part)
+    return b"".join(parts).decode("utf-8", "surrogateescape")
+
+
+def _write(fd: int, text: str) -> None:
+    rest = text.encode("utf-8", "surrogateescape")
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def _overwrite(item: File) -> None:
+    """The same file with other content. Its owner and mode are the container's."""
+    fd = _open(item.path, _WRITE)
+    try:
+        os.ftruncate(fd, 0)
+        _write(fd, item.content)
+    finally:
+        os.close(fd)
+
+
+def _replace(item: File) -> None:
+    _make_folders(os.path.dirname(item.path))
+    part = f"{item.path}.part"
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _write(fd, item.content)
+        os.fchmod(fd, item.mode)
+    finally:
+        os.close(fd)
+    os.replace(part, item.path)
+
+
+def _make_folders(path: str) -> None:
+    if os.path.isdir(path):
+        return
+    _make_folders(os.path.dirname(path))
+    os.mkdir(path)
+    os.chmod(path, 0o755)  # noqa: S103 - whatever the umask: servers without root read in there
+
+
+def _remove(path: str) -> None:
+    for name in (f"{path}.part", path):  # a run that was killed may have left its part
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+    folder = os.path.dirname(path)
+    while _FOLDERS.fullmatch(folder):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return  # something else is in it
+        folder = os.path.dirname(folder)

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, Crosshost contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running systemd units as resources, by systemctl.
+
+What a unit was started with, and what it was last told to read, systemd does not know: a file for each unit remembers it. It
+is written after the unit was told, so that a run that is killed in between is mended by the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+
+from ..errors import HostError
+from ..plan import Op
+from ..resources import File, Unit
+from . import files
+
+LOADED = "/run/crosshost/units"
+_PROPERTIES = "Id,ActiveState,MainPID,NetworkNamespacePath"
+_TIMEOUT = 60  # seconds
+_SAID = 3  # lines of a unit's journal in an error
+
+
+def available() -> bool:
+    """True on a host that systemd runs."""
+    return os.path.isdir(files.UNITS)  # as sd_booted(3) does
+
+
+def observe(patterns: Iterable[str]) -> Iterator[Unit]:
+    """The units of these patterns that are loaded. One that does not run as it should has neither config nor data."""
+    if not available():
+        return
+    done = _systemctl("show", f"--property={_PROPERTIES}", "--", *patterns)
+    for block in done.stdout.split("\n\n"):
+        found = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if found.get("ActiveState", "inactive") == "inactive":
+            continue
+        config, _, data = _remembered(found["Id"]).partition(" ")
+        yield Unit(found["Id"], config, data) if _runs(found) else Unit(found["Id"], "", "")
+
+
+def _runs(found: dict[str, str]) -> bool:
+    """Active, and in the namespace that bears the name now: it may have been made anew."""
+    if found["ActiveState"] not in ("active", "reloading"):
+        return False
+    path = found.get("NetworkNamespacePath", "")
+    try:
+        return not path or os.stat(path).st_ino == os.stat(f"/proc/{found['MainPID']}/ns/net").st_ino
+    except OSError:
+        return False
+
+
+def apply(op: Op) -> None:
+    """Start, restart, reload or stop a unit. HostError with what the unit said when it does not start."""
+    item = op.subject
+    assert isinstance(item, Unit)
+    if op.after is None:
+        _systemctl("stop", item.name)
+        _systemctl("reset-failed", item.name)
+        files.apply(Op(File(_path(item.name), ""), None))
+        return
+    if isinstance(op.before, Unit) and op.before.config == item.config:
+        _demand("reload-or-restart", item.name)
+    else:
+        _demand("restart" if op.before else "start", item.name)
+    files.apply(Op(None, File(_path(item.name), f"{item.config} {item.data}")))
+
+
+def _path(name: str) -> str:
+    return f"{LOADED}/{name}"
+
+
+def _remembered(name: str) -> str:
+    found = files.read(_path(name))
+    return found.content if found else ""
+
+
+def _demand(verb: str, name: str) -> None:
+    done = _systemctl(verb, name)
+    if done.returncode != 0:
+        argv = ["journalctl", "--quiet", f"--unit={name}", f"--lines={_SAID}", "--output=cat", "--no-pager"]
+        said = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_TIMEOUT).stdout
+        reason = "; ".join(said.split("\n")) or done.stderr
+        raise HostError(f"unit {name}: it does not {verb}: {' '.join(reason.split())}")
+
+
+def _systemctl(*words: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["systemctl", *words], capture_output=True, text=True, check=False, timeout=_TIMEOUT
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostError(f"systemctl {words[0]}: {error}; this host's systemd does not answer") from None
