@@ -19,7 +19,7 @@ SUITE = "bookworm"
 PACKAGES = words(
     [
         "systemd systemd-sysv dbus iproute2 nftables python3 python3-pyroute2 openssh-server iputils-ping",
-        "firewalld ufw iptables tcpdump iperf3 netcat-openbsd curl procps strace less dnsmasq-base bind9-dnsutils",
+        "firewalld ufw iptables tcpdump iperf3 netcat-openbsd curl procps strace less dnsmasq-base bind9-dnsutils dnsperf",
     ]
 )
 ENABLED = ["systemd-networkd.service", "ssh.service"]
@@ -39,11 +39,13 @@ FILES = {
     "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=8M\nForwardToConsole=no\n",
     # A unit that hangs at stop must not hold a reboot for the default 90 s.
     "etc/systemd/system.conf.d/lab.conf": "[Manager]\nDefaultTimeoutStopSec=10s\n",
+    # There is no name server but the networks' own; ip-netns(8) mounts a sandbox's file over this one.
+    "etc/resolv.conf": "# none\n",
     "etc/ssh/sshd_config.d/lab.conf": "PasswordAuthentication no\nUseDNS no\nMaxSessions 50\nMaxStartups 50\n",
 }
 _LEFT_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"]
 # Counts the changes of build() itself, which the recipe's hash cannot see.
-_REVISION = 1
+_REVISION = 2
 # With blanks, quotes or the like in the path, apt fails to verify signatures and says so in misleading ways.
 _APT_PATH = re.compile(r"[A-Za-z0-9/._+@~-]+")
 # mmdebstrap mounts /proc, /sys and /dev below its target. In namespaces of its own a killed build leaves neither these
@@ -134,8 +136,6 @@ def _environment() -> dict[str, str]:
 def _customize(root: Path) -> None:
     for unit_action, units in (("enable", ENABLED), ("disable", DISABLED), ("mask", MASKED)):
         _systemctl(root, unit_action, units)
-    for name, text in FILES.items():
-        write(root / name, text)
     # Each host gets its own; an archive's address is nothing for a host that has no way to it.
     for pattern in (
         "etc/ssh/ssh_host_*",
@@ -145,6 +145,8 @@ def _customize(root: Path) -> None:
     ):
         for path in root.glob(pattern):
             remove_tree(path)
+    for name, text in FILES.items():
+        write(root / name, text)
     remove_tree(root / "var/lib/apt/lists")
 
 

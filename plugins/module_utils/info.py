@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable
 
 from . import record
 from .converge import Kind, converge, need_root
 from .errors import CrosshostError
 from .kernel import observe
+from .kernel.children import children
+from .kernel.decode import LinkInfo
 from .kernel.session import Session
-from .kinds import bridge_facts, macvlan_facts
+from .kinds import bridge_facts, ingress_facts, macvlan_facts
 from .kinds.bridge import BridgeKind
 from .kinds.endpoint import EndpointKind
 from .kinds.gwbridge import GwbridgeKind
 from .kinds.ingress import IngressKind
+from .kinds.legs import is_leg
 from .kinds.macvlan import MacvlanKind
 from .kinds.names import NamesKind, running_servers
 from .kinds.overlay import OverlayKind
@@ -128,21 +131,22 @@ def _gwbridges(session: Session, recorded: list[dict[str, Any]]) -> list[dict[st
 def _endpoints(session: Session, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
     kind = EndpointKind()
     configs = {kind.key(item): item for item in recorded}
-    spaces = [netns_name(name) for name in OverlayKind({}).owned(session)]
-    inner = [path for path in map(known_path, recorded) if path]
+    spaces = [HOST, *(netns_name(name) for name in OverlayKind({}).owned(session))]
+    inner = {*filter(None, map(known_path, recorded)), *observe.sandbox_names(session)}
     joined = {
-        pair.outer.alias.partition(":")[2]: pair
-        for pair in observe.pairs(session, spaces, {*inner, *observe.sandbox_names(session)})
+        pair.outer.alias.partition(":")[2]: pair.inner or ("", None)
+        for pair in observe.pairs(session, spaces, inner)
+        if "/" in pair.outer.alias and not is_leg(pair.outer)
     }
+    joined.update(_children(session, inner))
     facts = []
     for name in dict.fromkeys([*configs, *joined]):
-        pair = joined.get(name)
-        netns, info = pair.inner if pair and pair.inner else ("", None)
+        netns, info = joined.get(name, ("", None))
         view = session.view(netns) if netns else None
         facts.append(
             {
                 "id": name,
-                "present": pair is not None,
+                "present": name in joined,
                 "config": configs.get(name),
                 "netns": netns,
                 "interface": info.name if info else None,
@@ -156,6 +160,14 @@ def _endpoints(session: Session, recorded: list[dict[str, Any]]) -> list[dict[st
             }
         )
     return facts
+
+
+def _children(session: Session, spaces: Iterable[str]) -> Iterator[tuple[str, tuple[str, LinkInfo]]]:
+    """The endpoints of macvlan and ipvlan networks: a device in the sandbox is all that they are."""
+    for item in children(session, sorted(spaces), lambda link: "/" in link.alias):
+        view = session.view(item.netns) if isinstance(item, Link) else None
+        if view is not None and isinstance(item, Link):
+            yield item.alias.partition(":")[2], (item.netns, view.by_name[item.name])
 
 
 def _names(_session: Session, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -181,6 +193,6 @@ _FACTS: dict[str, Callable[[Session, list[dict[str, Any]]], list[dict[str, Any]]
     "macvlans": macvlan_facts.facts,
     "endpoints": _endpoints,
     "services": lambda session, recorded: ServiceKind().facts(session, recorded),
-    "ingress": lambda session, recorded: IngressKind().facts(session, recorded),
+    "ingress": ingress_facts.facts,
     "names": _names,
 }

@@ -13,6 +13,7 @@ from . import render_nft
 from .plan import Op
 from .resources import (
     GROUP,
+    NFT_TABLE,
     ZERO_MAC,
     Address,
     FdbEntry,
@@ -21,6 +22,8 @@ from .resources import (
     Neighbour,
     Netns,
     Nft,
+    NftChain,
+    NftElement,
     Promiscuous,
     Record,
     Resource,
@@ -33,46 +36,60 @@ from .resources import (
 ROWS_SHOWN = (
     200  # rows of one device and kind that are shown one by one; ten thousand would drown what matters
 )
+_Group = tuple[str, str, str]  # what they are, the namespace, the device or what else they are in
 
 
 def commands(ops: Iterable[Op]) -> list[str]:
-    """One or more lines an operation; the rows beyond the first 200 of a device are counted instead."""
+    """One or more lines an operation; the rows beyond the first 200 of a device are counted instead, and so are the chains
+    and elements of an nft table."""
     lines: list[str] = []
-    counts: dict[tuple[str, str, str, str], int] = {}
+    counts: dict[tuple[str, _Group], int] = {}
     for op in ops:
-        item = op.subject
-        if isinstance(item, (FdbEntry, Neighbour)):
-            group = (op.verb, type(item).__name__, item.netns, item.dev)
-            counts[group] = counts.get(group, 0) + 1
-            if counts[group] > ROWS_SHOWN:
+        group = _group(op.subject)
+        if group:
+            counted = (op.verb, group)
+            counts[counted] = counts.get(counted, 0) + 1
+            if counts[counted] > ROWS_SHOWN:
                 continue
         lines += _op(op)
-    return lines + _more(counts)
-
-
-def _more(counts: dict[tuple[str, str, str, str], int]) -> list[str]:
-    words = {"FdbEntry": "FDB", "Neighbour": "neighbour"}
-    return [
-        f"# and {count - ROWS_SHOWN} more {words[kind]} rows to {verb} on {dev} in {netns}, {count} in all"
-        for (verb, kind, netns, dev), count in counts.items()
+    return lines + [
+        f"# and {count - ROWS_SHOWN} more {what} to {verb} {_where(place)} in {netns or 'the host'}, {count} in all"
+        for (verb, (what, netns, place)), count in counts.items()
         if count > ROWS_SHOWN
     ]
 
 
+def _group(item: Resource) -> Optional[_Group]:
+    """Where there may be thousands of its kind."""
+    if isinstance(item, FdbEntry):
+        return ("FDB rows", item.netns, item.dev)
+    if isinstance(item, Neighbour):
+        return ("neighbour rows", item.netns, item.dev)
+    if isinstance(item, NftElement):
+        return ("elements", item.netns, f"nft map {item.map}")
+    if isinstance(item, NftChain) and not item.hook:
+        return ("chains", item.netns, f"nft table {NFT_TABLE}")
+    return None
+
+
+def _where(place: str) -> str:
+    return f"in {place}" if place.startswith("nft ") else f"on {place}"
+
+
 def listing(items: Iterable[Resource]) -> str:
     """Resources as text, a line each, sorted: the two sides of a diff."""
-    rows: dict[tuple[str, str, str], int] = {}
+    counts: dict[_Group, int] = {}
     lines = []
     for item in items:
-        if isinstance(item, (FdbEntry, Neighbour)):
-            group = (type(item).__name__, item.netns, item.dev)
-            rows[group] = rows.get(group, 0) + 1
-            if rows[group] > ROWS_SHOWN:
+        group = _group(item)
+        if group:
+            counts[group] = counts.get(group, 0) + 1
+            if counts[group] > ROWS_SHOWN:
                 continue
         lines += _describe(item)
     lines += [
-        f"{netns}: {dev}: {count - ROWS_SHOWN} more {kind} rows"
-        for (kind, netns, dev), count in rows.items()
+        f"{netns or 'host'}: {place}: {count - ROWS_SHOWN} more {what}"
+        for (what, netns, place), count in counts.items()
         if count > ROWS_SHOWN
     ]
     return "".join(f"{line}\n" for line in sorted(lines))

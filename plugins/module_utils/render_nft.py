@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any, Union
 
 from .plan import Op
@@ -29,7 +30,7 @@ def lines(op: Op) -> list[str]:
     found.append(f"nft add chain {chain}{_base(item)}")
     if op.before is not None:
         found.append(f"nft flush chain {chain}")
-    return found + [f"nft add rule {chain} {rule_text(json.loads(rule))}" for rule in item.rules]
+    return found + [f"nft add rule {chain} {_text(rule)}" for rule in item.rules]
 
 
 def _base(chain: NftChain) -> str:
@@ -71,8 +72,14 @@ def describe(item: _Part) -> list[str]:
         head += f" ({item.type} {item.hook} {item.prio})"
     return [
         head,
-        *(f"{head}: {place} {rule_text(json.loads(rule))}" for place, rule in enumerate(item.rules)),
+        *(f"{head}: {place} {_text(rule)}" for place, rule in enumerate(item.rules)),
     ]
+
+
+@lru_cache(maxsize=1 << 14)
+def _text(rule: str) -> str:
+    """A rule by its JSON. Many sandboxes have the same, and each is shown as a command and as a part of the diff."""
+    return rule_text(json.loads(rule))
 
 
 def rule_text(expression: list[dict[str, Any]]) -> str:

@@ -115,7 +115,16 @@ from ansible_collections.crosshost.network.plugins.module_utils.errors import Cr
 from ansible_collections.crosshost.network.plugins.module_utils.info import gather
 from ansible_collections.crosshost.network.plugins.module_utils.module_run import need_pyroute2
 
-CHOICES = ["overlay_networks", "gwbridges", "bridge_networks", "macvlans", "endpoints", "services", "ingress", "names"]
+CHOICES = [
+    "overlay_networks",
+    "gwbridges",
+    "bridge_networks",
+    "macvlans",
+    "endpoints",
+    "services",
+    "ingress",
+    "names",
+]
 
 
 def main() -> None:

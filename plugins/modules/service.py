@@ -180,7 +180,9 @@ after:
   elements: dict
   sample: [{network: web, name: shop, vip: 10.0.1.100, tasks: [{name: shop1, ip: 10.0.1.11}]}]
 commands:
-  description: The plan, as the nft lines that an expert would type. Empty when nothing changed.
+  description:
+    - The plan, as the nft lines that an expert would type. Empty when nothing changed.
+    - Beyond 200 chains of one sandbox the rest is counted instead of listed.
   returned: success
   type: list
   elements: str

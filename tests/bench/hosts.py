@@ -48,6 +48,12 @@ class Lab:
     def script(self, host: str, text: str) -> str:
         return self.on(host, "sh", "-e", stdin=text)
 
+    def begin(self, host: str, text: str, output: Path) -> subprocess.Popen[bytes]:
+        """A script on a host that runs while other work is done; what it says goes to the file."""
+        with output.open("wb") as file:
+            argv = [*_lab(), "exec", host, "sh", "-ec", text]
+            return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=CHECKOUT)
+
     def play(self, hosts: str, tasks: Tasks) -> list[Times]:
         """Run tasks on hosts; the times of all of them, in their order."""
         play = {"name": "Bench", "hosts": hosts, "gather_facts": False, "tasks": list(tasks)}
@@ -62,6 +68,7 @@ class Lab:
         environment: Mapping[str, str],
         inventory: Path | None = None,
         verbose: bool = False,
+        tags: str = "",
     ) -> str:
         """The output of ansible-playbook, run as from the checkout. BenchError when it fails."""
         own = CHECKOUT / "tests/bench/callback"
@@ -77,7 +84,8 @@ class Lab:
         inventories = ["-i", str(CHECKOUT / ".lab" / NAME / "inventory.yml")]
         if inventory:
             inventories += ["-i", str(inventory)]
-        argv = [str(program), *inventories, *(["-vvv"] if verbose else []), playbook]
+        chosen = ["--tags", tags] if tags else []
+        argv = [str(program), *inventories, *chosen, *(["-vvv"] if verbose else []), playbook]
         return _run(argv, {**os.environ, **settings, **environment})
 
     def file(self, suffix: str, text: str) -> Path:

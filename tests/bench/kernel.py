@@ -43,7 +43,7 @@ class Spent(NamedTuple):
 
 
 @contextmanager
-def _private_host(folder: Path) -> Iterator[Host]:
+def private_host(folder: Path) -> Iterator[Host]:
     """A host of its own whose records lie on the disk of ``folder``. It is gone when this returns, namespaces and all."""
     with tempfile.TemporaryDirectory(dir=folder) as disk, world(1) as made:
 
@@ -80,19 +80,19 @@ def _converge(declared: list[dict[str, Any]]) -> Spent:
     kernel = 0.0
     run = Executor.run
 
-    def timed(executor: Executor, ops: Any) -> None:
+    def clocked(executor: Executor, ops: Any) -> None:
         nonlocal kernel
         begun = time.perf_counter()
         run(executor, ops)
         kernel += time.perf_counter() - begun
 
-    Executor.run = timed  # type: ignore[method-assign]  # the process ends right after
+    Executor.run = clocked  # type: ignore[method-assign]  # the process ends right after
     begun = time.perf_counter()
     outcome = converge(OverlayKind({"data_path_address": batch.VTEP}), config, "overridden")
     return Spent(time.perf_counter() - begun, kernel, outcome.changed)
 
 
-def _timed(commands: list[list[str]]) -> float:
+def timed(commands: list[list[str]]) -> float:
     begun = time.perf_counter()
     for argv in commands:
         done = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
@@ -101,7 +101,7 @@ def _timed(commands: list[list[str]]) -> float:
     return time.perf_counter() - begun
 
 
-def _call(host: Host, function: Callable[..., Any], *args: Any) -> Any:
+def within(host: Host, function: Callable[..., Any], *args: Any) -> Any:
     return host.call(function, *args, timeout=_TIMEOUT)
 
 
@@ -117,14 +117,14 @@ def networks(folder: Path, count: int, pairs: int) -> list[Figure]:
     firsts, agains, others = [], [], []
     for place in range(pairs):
         for ours in (True, False) if place % 2 == 0 else (False, True):
-            with _private_host(folder) as host:
+            with private_host(folder) as host:
                 if ours:
-                    firsts.append(_expect(_call(host, _converge, config), True).whole)
-                    agains.append(_expect(_call(host, _converge, config), False).whole)
-                    mine = _call(host, _sample, config)
+                    firsts.append(_expect(within(host, _converge, config), True).whole)
+                    agains.append(_expect(within(host, _converge, config), False).whole)
+                    mine = within(host, _sample, config)
                 else:
-                    others.append(_call(host, _script, config))
-                    theirs = _call(host, _sample, config)
+                    others.append(within(host, _script, config))
+                    theirs = within(host, _sample, config)
         _same(mine, theirs)
     what = f"{count:,} networks"
     return [
@@ -135,7 +135,7 @@ def networks(folder: Path, count: int, pairs: int) -> list[Figure]:
 
 def _script(config: list[dict[str, Any]]) -> float:
     argv = batch.write_script(config, Path("/run/batch"))
-    return _timed([argv])
+    return timed([argv])
 
 
 def _sample(config: list[dict[str, Any]]) -> dict[str, Any]:
@@ -157,19 +157,19 @@ def rows(folder: Path, count: int, pairs: int) -> list[Figure]:
     ends = batch.endpoints(count)
     empty, full = [{**network, "endpoints": []}], [{**network, "endpoints": ends}]
     firsts, agains, others = [], [], []
-    with _private_host(folder) as host:
-        _call(host, _converge, empty)
-        commands = _call(host, batch.write_rows, ends, "vx77", Path("/run/rows"))
+    with private_host(folder) as host:
+        within(host, _converge, empty)
+        commands = within(host, batch.write_rows, ends, "vx77", Path("/run/rows"))
         for place in range(pairs):
             for ours in (True, False) if place % 2 == 0 else (False, True):
                 if ours:
-                    firsts.append(_expect(_call(host, _converge, full), True))
-                    agains.append(_expect(_call(host, _converge, full), False))
-                    mine = _call(host, batch.rows_of, "xh-big")
+                    firsts.append(_expect(within(host, _converge, full), True))
+                    agains.append(_expect(within(host, _converge, full), False))
+                    mine = within(host, batch.rows_of, "xh-big")
                 else:
-                    others.append(_call(host, _timed, commands))
-                    theirs = _call(host, batch.rows_of, "xh-big")
-                _expect(_call(host, _converge, empty), True)
+                    others.append(within(host, timed, commands))
+                    theirs = within(host, batch.rows_of, "xh-big")
+                _expect(within(host, _converge, empty), True)
                 time.sleep(0.5)
             if len(mine) != 2 * count:
                 raise BenchError(f"{2 * count} rows were to be written, the kernel has {len(mine)}")

@@ -28,7 +28,7 @@ link_collection()
 
 from ansible_collections.crosshost.network.plugins.module_utils.errors import CrosshostError  # noqa: E402
 
-from tests.bench import hosts, kernel, modules, throughput  # noqa: E402
+from tests.bench import hosts, kernel, mesh, modules, services, throughput  # noqa: E402
 from tests.bench.figures import BenchError, Figure, table  # noqa: E402
 
 RESULT = CHECKOUT / ".build" / "bench.json"
@@ -49,10 +49,14 @@ class Group(NamedTuple):
 GROUPS = {
     "rows": Group(kernel.rows, False, (10_000, 9), (2_000, 5)),
     "networks": Group(kernel.networks, False, (1_000, 3), (100, 3)),
+    "services": Group(services.services, False, (1_000, 7), (200, 3)),
+    "connections": Group(services.connections, False, (1_000, 15, 2_000), (1_000, 7, 1_000)),
     "throughput": Group(throughput.throughput, True, (16, 2), (5, 1)),
     "calls": Group(modules.calls, True, (10,), (4,)),
     "memory": Group(modules.memory, True, (10_000,), (10_000,)),
     "site": Group(modules.site, True, (3,), (1,)),
+    "ingress": Group(mesh.ingress, True, (8, 2), (3, 1)),
+    "names": Group(mesh.names, True, (3, 3), (1, 1)),
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from . import names
 from .expect import SANDBOX, ZERO_MAC, Host, Wanted, bridge_blocks, wanted_chains, wanted_host
 from .read import HOST, Device, Facts, Runner, Space, local_runner, read_host
 from .rules import rule_words
@@ -24,6 +25,7 @@ def check(host: Host, run: Runner = local_runner) -> list[str]:
 
 def compare(host: Host, facts: Facts) -> list[str]:
     spaces = wanted_host(host)
+    names.add_legs(spaces, host)
     found = [f"/run/netns/{name}: a dead name, no namespace" for name in facts.dead]
     for name, wanted in spaces.items():
         space = facts.spaces.get(name)
@@ -31,6 +33,10 @@ def compare(host: Host, facts: Facts) -> list[str]:
             found.append(f"namespace {name}: missing")
             continue
         found += [f"{name or 'host'}: {line}" for line in _space(name, wanted, space, facts)]
+        if name and not wanted.foreign and not names.serves(host, name):
+            found += [
+                f"{name}: nft table {family} {table}: unexpected" for family, table in _nft_tables(space)
+            ]
     for name, space in facts.spaces.items():
         ours = name.startswith("xh-") or space.mark.startswith("crosshost:")
         if name not in spaces and ours:
@@ -40,6 +46,7 @@ def compare(host: Host, facts: Facts) -> list[str]:
             found += [f"{name}: {line}" for line in _leg(name, wanted, host, facts)]
     found += _tunnel_sockets(host, facts)
     found += _chains(host, facts.spaces[HOST])
+    found += names.compare_names(spaces, host, facts)
     return found + _legs_of_nobody(spaces, facts)
 
 
@@ -70,10 +77,6 @@ def _space(name: str, wanted: Wanted, space: Space, facts: Facts) -> Iterator[st
         present = facts.setting(name, setting)
         if present != value:
             yield f"setting {setting}: is {present}, should be {value}"
-    if name:
-        yield from (
-            f"nft table {family} {table}: unexpected" for family, table in _nft_tables(space) if whole
-        )
 
 
 def _loopback(wanted: Wanted, space: Space) -> Iterator[str]:

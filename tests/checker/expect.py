@@ -2,7 +2,7 @@
 """From a host's declarations to what its namespaces have to hold.
 
 A host is a mapping: ``vtep``, ``underlay`` (device), ``underlay_mtu``, and the modules' config lists
-``overlay_networks`` (with their defaults filled in), ``gwbridges``, ``endpoints``.
+``overlay_networks`` (with their defaults filled in), ``gwbridges``, ``endpoints``, ``bridge_networks``, ``macvlan_networks``, ``services``, ``names``, ``ingress``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from .tables import Table
 
 ZERO_MAC = "00:00:00:00:00:00"
 SANDBOX = "crosshost:sandbox"
@@ -31,7 +33,10 @@ class Wanted:
     port_rows: set[tuple[str, str]] = field(default_factory=set)
     learns: set[str] = field(default_factory=set)
     settings: dict[str, str] = field(default_factory=dict)
+    table: Table = field(default_factory=Table)
     leg: str = ""  # the gateway bridge
+    routed: tuple[int, ...] = (4, 6)  # the families that leave by it
+    gate: bool = False  # isolated from no other port of that bridge
     foreign: bool = False  # a sandbox that somebody else made: only our part of it is compared
 
 
@@ -53,7 +58,7 @@ def segments(network: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for item in network["subnets"]:
         block = ipaddress.ip_network(item["subnet"])
-        found.append({"block": block, "vni": item.get("vni"), "gateway": _gateway(item, block)})
+        found.append({"block": block, "vni": item.get("vni"), "gateway": gateway_of(item, block)})
     for one in found:
         if one["vni"] is None:
             taken = {other["vni"] for other in found if other["block"].version == 6}
@@ -62,7 +67,8 @@ def segments(network: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _gateway(item: Mapping[str, Any], block: Any) -> str:
+def gateway_of(item: Mapping[str, Any], block: Any) -> str:
+    """The gateway of an overlay's or a bridge network's subnet, "" for none."""
     declared = item.get("gateway")
     if declared == "none":
         return ""
@@ -158,31 +164,10 @@ def sandbox_of(end: Mapping[str, Any]) -> str:
     return str(end["sandbox"]) if end.get("sandbox") else f"pid:{end['pid']}"
 
 
-def add_endpoints(spaces: dict[str, Wanted], host: Host) -> None:
-    """Both ends of this host's endpoints, and the sandboxes' legs."""
-    networks = {one["name"]: one for one in host.get("overlay_networks") or []}
-    used: dict[str, set[str]] = {}
-    for end in host.get("endpoints") or []:
-        used.setdefault(sandbox_of(end), set()).add(end.get("interface") or "")
-    for declared in host.get("endpoints") or []:
-        network = networks[declared["network"]]
-        place = sandbox_of(declared)
-        interface = declared.get("interface") or next(
-            f"eth{n}" for n in range(1000) if f"eth{n}" not in used[place]
-        )
-        used[place].add(interface)
-        end = {**declared, "interface": interface}
-        inner = spaces.setdefault(place, Wanted(SANDBOX, foreign=not end.get("create")))
-        if end.get("create"):
-            inner.foreign = False
-        _endpoint(spaces[f"xh-{end['network']}"], inner, end, network, host)
-        if end.get("default_route", True) and not network.get("internal"):
-            inner.leg = end.get("gwbridge") or "xh_gwbridge"
-
-
-def _endpoint(
+def add_endpoint(
     outer: Wanted, inner: Wanted, end: Mapping[str, Any], network: Mapping[str, Any], host: Host
 ) -> None:
+    """Both ends of an overlay's endpoint."""
     subnets = segments(network)
     addresses = [end[name] for name in ("ip", "ip6") if end.get(name)]
     mac = str(end.get("mac") or default_mac(addresses[0])).lower()
@@ -213,17 +198,6 @@ def _endpoint(
                 inner.routes.add((str(other["block"]), interface, own["gateway"]))
 
 
-def wanted_host(host: Host) -> dict[str, Wanted]:
-    """Every namespace of ours that the host has to have, and its own ("")."""
-    spaces = {"": Wanted("")}
-    for network in host.get("overlay_networks") or []:
-        spaces[f"xh-{network['name']}"] = wanted_network(network, host)
-    for bridge in host.get("gwbridges") or []:
-        _gwbridge(spaces[""], bridge)
-    add_endpoints(spaces, host)
-    return spaces
-
-
 def bridge_blocks(bridge: Mapping[str, Any]) -> list[tuple[Any, str]]:
     """(block, gateway) of a gateway bridge, IPv4 before IPv6."""
     found = []
@@ -234,7 +208,7 @@ def bridge_blocks(bridge: Mapping[str, Any]) -> list[tuple[Any, str]]:
     return found
 
 
-def _gwbridge(wanted: Wanted, bridge: Mapping[str, Any]) -> None:
+def add_gwbridge(wanted: Wanted, bridge: Mapping[str, Any]) -> None:
     name = bridge.get("name") or "xh_gwbridge"
     wanted.links[name] = {
         "kind": "bridge",
@@ -249,21 +223,18 @@ def _gwbridge(wanted: Wanted, bridge: Mapping[str, Any]) -> None:
         wanted.addresses.add((name, f"{gateway}/{block.prefixlen}"))
         forwarding = "net.ipv4.ip_forward" if block.version == 4 else "net.ipv6.conf.all.forwarding"
         wanted.settings[forwarding] = "1"
+    _chains(wanted.table, bridge)
 
 
-def wanted_chains(host: Host) -> set[tuple[str, tuple[str, ...]]]:
-    """The base chains of the table ``crosshost``: hook, and the rules as words."""
-    found = set()
-    for bridge in host.get("gwbridges") or []:
-        name = bridge.get("name") or "xh_gwbridge"
-        if bridge.get("ip_masquerade", True):
-            rules = [
-                f"{'ip' if block.version == 4 else 'ip6'} saddr == {block} oifname != {name} masquerade"
-                for block, _gateway in bridge_blocks(bridge)
-            ]
-            found.add(("nat postrouting 100", tuple(rules)))
-        between = [f"iifname == {name} oifname == {name} accept"] if bridge.get("icc") else []
-        answers = f"oifname == {name} ct state in established,related accept"
-        published = f"oifname == {name} ct status in dnat accept"
-        found.add(("filter forward 0", (answers, published, *between, f"oifname == {name} drop")))
-    return found
+def _chains(table: Table, bridge: Mapping[str, Any]) -> None:
+    name = bridge.get("name") or "xh_gwbridge"
+    if bridge.get("ip_masquerade", True):
+        rules = [
+            f"{'ip' if block.version == 4 else 'ip6'} saddr == {block} oifname != {name} masquerade"
+            for block, _gateway in bridge_blocks(bridge)
+        ]
+        table.base("nat postrouting 100", *rules)
+    between = [f"iifname == {name} oifname == {name} accept"] if bridge.get("icc") else []
+    answers = f"oifname == {name} ct state in established,related accept"
+    published = f"oifname == {name} ct status in dnat accept"
+    table.base("filter forward 0", answers, published, *between, f"oifname == {name} drop")

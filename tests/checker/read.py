@@ -32,6 +32,8 @@ class Device:
     lower: (
         str  # the name that iproute2 prints for a tunnel's device, which it looks up in the wrong namespace
     )
+    parent: str = ""  # the device that it stands on: its name, or its number in another namespace
+    promiscuous: bool = False
 
 
 @dataclass
@@ -59,6 +61,13 @@ class Facts:
     spaces: dict[str, Space]
     dead: list[str]
     run: Runner
+    nodes: dict[str, str] = field(default_factory=dict)
+
+    def node(self, netns: str) -> str:
+        """What tells a namespace from others, whatever its names; "" for one that is not there."""
+        if netns and not netns.startswith("pid:"):
+            return self.nodes.get(netns, "")
+        return self.run(["stat", "-Lc", "%i", f"/proc/{netns[4:] or 'self'}/ns/net"]).strip()
 
     def setting(self, netns: str, name: str) -> str:
         """The value of a setting below /proc/sys."""
@@ -82,17 +91,17 @@ def prefixed_runner(prefix: Sequence[str]) -> Runner:
 def read_host(run: Runner = local_runner, extra: Sequence[str] = (), all_rules: bool = True) -> Facts:
     """Everything that is compared. ``extra`` are pids whose namespaces are read as well, under the name ``pid:N``.
     Without ``all_rules``, nft is asked on the host alone."""
-    alive, dead = _names(run)
-    names = [HOST, *alive, *(f"pid:{pid}" for pid in extra)]
-    return Facts({name: _space(run, name, all_rules or not name) for name in names}, dead, run)
+    nodes, dead = _names(run)
+    names = [HOST, *sorted(nodes), *(f"pid:{pid}" for pid in extra)]
+    return Facts({name: _space(run, name, all_rules or not name) for name in names}, dead, run, nodes)
 
 
-def _names(run: Runner) -> tuple[list[str], list[str]]:
-    listed = run(["find", "/run/netns", "-mindepth", "1", "-maxdepth", "1", "-printf", "%f %F\n"])
-    rows = [line.rpartition(" ") for line in listed.splitlines()]
-    return sorted(name for name, _s, kind in rows if kind == "nsfs"), sorted(
-        n for n, _s, k in rows if k != "nsfs"
-    )
+def _names(run: Runner) -> tuple[dict[str, str], list[str]]:
+    """The named namespaces with their inodes, and the names that are none."""
+    listed = run(["find", "/run/netns", "-mindepth", "1", "-maxdepth", "1", "-printf", "%F %i %f\n"])
+    rows = [line.split(" ", 2) for line in listed.splitlines()]
+    alive = {name: node for kind, node, name in rows if kind == "nsfs"}
+    return alive, sorted(name for kind, _node, name in rows if kind != "nsfs")
 
 
 def _entering(netns: str) -> list[str]:
@@ -148,11 +157,19 @@ def _device(space: Space, entry: dict[str, Any]) -> None:
         up="UP" in entry["flags"],
         data=data,
         port=info.get("info_slave_data", {}),
-        lower=data.get("link", ""),
+        lower=_lower(entry, info),
     )
     for one in entry.get("addr_info", []):
         if "local" in one and not one["local"].startswith("fe80:"):
             space.addresses.add((name, f"{one['local']}/{one['prefixlen']}"))
+
+
+def _lower(entry: dict[str, Any], info: dict[str, Any]) -> str:
+    """A tunnel's device is among its data; a child's parent is not, and has but a number when it is elsewhere."""
+    if info.get("info_kind") in ("macvlan", "ipvlan"):
+        number = f"if{entry['link_index']}" if "link_index" in entry else ""
+        return str(entry.get("link", number))
+    return str(info.get("info_data", {}).get("link", ""))
 
 
 def _route(space: Space, entry: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ ENDPOINTS: list[dict[str, Any]] = [
     {"host": "h1", "network": "six", "sandbox": "lone", "create": True, "ip6": "fd52::13"},
     {"host": "h1", "network": "web", "container": "ctr", "ip": "10.50.0.14"},
     {"host": "h1", "network": "web", "pid": 0, "name": "plain", "ip": "10.50.0.15"},
+    {"host": "h1", "network": "web", "container": "bare", "ip": "10.50.0.17"},
     {"host": "h1", "network": "web", "sandbox": "left", "create": True, "ip": "10.50.0.16", "dns": False},
     {
         "host": "h2",
@@ -71,10 +72,10 @@ NAMES: list[dict[str, Any]] = [
     },
     {"network": "six", "upstream": [OUTSIDE6], "records": [{"name": "lone", "addresses": ["fd52::13"]}]},
 ]
-STAND_IN = '#!/bin/sh\n[ "$6" = ctr ] && echo %d || exit 1\n'
+STAND_IN = "#!/bin/sh\ncase $6 in ctr) echo %d;; bare) echo %d;; *) exit 1;; esac\n"
 FORMER = "# of the engine\nsearch corp.example\nnameserver 192.0.2.1"  # without a last line feed
-# A container's resolv.conf is a file that the engine mounts there.
-CONTAINER = 'mount --bind "$1" /etc/resolv.conf; shift; exec "$@"\n'
+# A container's resolv.conf is a file that the engine mounts there; or there is none in the container's own folder.
+CONTAINER = 'mount --bind "$1" "$2"; shift 2; exec "$@"\n'
 WEB, WEB6 = "10.50.0.1", "fd50::1"
 
 
@@ -143,12 +144,27 @@ class Named:
             lab.script(host, "[ -e /etc/resolv.conf ] || : > /etc/resolv.conf")
         lab.run("h1", "tee", "/run/t-ctr", stdin=CONTAINER)
         lab.run("h1", "tee", "/run/t-resolv", stdin=FORMER)
-        self.container = lab.sleeper("h1", "unshare", "-n", "-m", "sh", "/run/t-ctr", "/run/t-resolv")
+        lab.script("h1", "rm -rf /run/t-etc; mkdir /run/t-etc")
+        own = ["unshare", "-n", "-m", "sh", "/run/t-ctr"]
+        self.container = lab.sleeper("h1", *own, "/run/t-resolv", "/etc/resolv.conf")
+        self.bare = lab.sleeper("h1", *own, "/run/t-etc", "/etc")
         self.plain = lab.sleeper("h1", "unshare", "-n", "-m")
-        lab.run("h1", "tee", "/usr/local/bin/docker", stdin=STAND_IN % self.container)
+        lab.run("h1", "tee", "/usr/local/bin/docker", stdin=STAND_IN % (self.container, self.bare))
         lab.run("h1", "chmod", "755", "/usr/local/bin/docker")
         ends = [{**end, "pid": self.plain} if "pid" in end else end for end in ENDPOINTS]
         self.hosts = declare(NETWORKS, ends, [GWBRIDGE])
+        pids = {"ctr": self.container, "bare": self.bare}  # the checker knows no engines
+        seen = [
+            {
+                **{k: v for k, v in end.items() if k != "container"},
+                "pid": pids[end["container"]],
+                "name": end["container"],
+            }
+            if "container" in end
+            else end
+            for end in ends
+        ]
+        self.seen = declare(NETWORKS, seen, [GWBRIDGE])
         self.before = {host: lab.network_part(host) for host in HOSTS}
         steps = [
             step(HOSTS, module, {h: {"config": each[what]} for h, each in self.hosts.items()})
@@ -158,11 +174,11 @@ class Named:
                 ("endpoint", "endpoints"),
             )
         ]
-        own = {"config": NAMES, "state": "overridden"}
+        names = {"config": NAMES, "state": "overridden"}
         steps += [
-            step(HOSTS, "names", own, check_mode=True),
-            step(HOSTS, "names", own),
-            step(HOSTS, "names", own),
+            step(HOSTS, "names", names, check_mode=True),
+            step(HOSTS, "names", names),
+            step(HOSTS, "names", names),
         ]
         self.results = lab.play(*steps)
         for found in self.results:

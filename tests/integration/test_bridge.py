@@ -241,6 +241,30 @@ def test_everything_can_be_changed_in_place_and_goes_without_a_trace() -> None:
         assert (host.run("nft", "list", "ruleset"), host.run("ip", "-br", "link").split()[::3]) == before
 
 
+@pytest.mark.parametrize("state", ["merged", "deleted"])
+def test_what_a_killed_run_left_half_made_is_finished_or_removed(state: str) -> None:
+    """A bridge is made with its group, by which it is known for ours, and gets its alias afterwards."""
+    with world() as made:
+        host = made[1]
+        host.batch("link add xb-web group 30840 type bridge\n")
+        host.call(engine.bridges, [WEB] if state == "merged" else [{"name": "web"}], state)
+        assert ("xb-web" in host.run("ip", "-br", "link")) == (state == "merged")
+        if state == "merged":
+            assert "crosshost:bridge/web" in host.run("ip", "link", "show", "xb-web")
+            assert not host.call(engine.bridges, [WEB]).changed
+
+
+def test_networks_that_are_not_listed_any_more_go_with_their_endpoints() -> None:
+    with world() as made:
+        host = made[1]
+        host.call(engine.bridges, [WEB, DB])
+        host.call(engine.endpoints, [endpoint("web1"), endpoint("db1")])
+        host.call(engine.bridges, [DB], "overridden")
+        assert "xb-web" not in host.run("ip", "-br", "link")
+        assert "eth0" not in host.run("ip", "-n", "web1", "-br", "link")
+        assert "eth0" in host.run("ip", "-n", "db1", "-br", "link")
+
+
 def test_a_network_with_sandboxes_is_not_deleted(lan: World) -> None:
     said = refused(lan[1], engine.bridges, [{"name": "web"}], "deleted")
     assert "bridge_network web: bridge 'xb-web': sandboxes use it (web" in said

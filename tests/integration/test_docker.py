@@ -112,6 +112,21 @@ def test_container_that_cannot_be_joined(host: Host) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_a_containers_resolv_conf_is_written_in_place_and_comes_back(host: Host) -> None:
+    """The engine goes on to use the same file; one that is mounted read-only is seen beforehand."""
+    run(host, "asks", "--network", "none", "--dns", "192.0.2.1", "--dns-search", "corp.example")
+    before = host.run("docker", "exec", "asks", "cat", "/etc/resolv.conf")
+    pid = int(host.run("docker", "inspect", "--format", "{{.State.Pid}}", "asks"))
+    assert host.call(engine.resolv_conf, pid, "10.0.1.1") == ""
+    told = host.run("docker", "exec", "asks", "cat", "/etc/resolv.conf")
+    assert "\nsearch corp.example\nnameserver 10.0.1.1\noptions ndots:0\n" in told
+    assert host.call(engine.resolv_conf, pid, "") == ""
+    assert host.run("docker", "exec", "asks", "cat", "/etc/resolv.conf") == before
+    run(host, "firm", "--network", "none", "--read-only", "--dns", "192.0.2.1")
+    pid = int(host.run("docker", "inspect", "--format", "{{.State.Pid}}", "firm"))
+    assert "Read-only" in host.call(engine.resolv_conf, pid, "10.0.1.1")
+
+
 @pytest.mark.parametrize("name", ["docker0", "docker_gwbridge"])
 def test_bridge_that_dockerd_made_is_refused(host: Host, name: str) -> None:
     if name == "docker_gwbridge":

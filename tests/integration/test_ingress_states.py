@@ -5,19 +5,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
+import random
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from ansible_collections.crosshost.network.plugins.module_utils import cli, info, record
+from ansible_collections.crosshost.network.plugins.module_utils.converge import converge
 from ansible_collections.crosshost.network.plugins.module_utils.errors import ApplyError, CrosshostError
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.gwbridge import GwbridgeKind
 
 from tests.support import engine, eye, faults
-from tests.support.mesh import OTHERS, SANDBOX, SUBNETS, Mesh, address, heard, mesh, pair, port, serving, settle
+from tests.support.mesh import (
+    GATEWAYS,
+    OTHERS,
+    SANDBOX,
+    Mesh,
+    address,
+    heard,
+    mesh,
+    pair,
+    port,
+    serving,
+    settle,
+)
 from tests.support.traffic import TCP, outside
-from tests.support.world import Host, container, world
+from tests.support.world import Host, container
 
 pytestmark = pytest.mark.root
 WEB = port(8080, 80, {1: 1, 2: 1})
@@ -82,7 +96,9 @@ def test_the_plan_typed_by_hand_has_the_same_effect(net: Mesh, host: Host) -> No
     lines = host.call(engine.ingress, [item], "rendered").commands
 
     def type_them() -> tuple[int, str]:
-        done = subprocess.run(["sh", "-e"], input="\n".join(lines), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["sh", "-e"], input="\n".join(lines), capture_output=True, text=True, check=False
+        )
         return done.returncode, done.stderr
 
     assert host.call(type_them) == (0, "")
@@ -105,7 +121,10 @@ def test_states_do_what_they_say(net: Mesh, host: Host) -> None:
     assert [one["target"] for one in done.after[0]["ports"]] == [81, 80]
     assert done.after[0]["ports"][0]["tasks"] == WEB["tasks"]
     assert host.call(ports, [net.item(1, [KEPT])], "replaced") == ["9090/tcp", "web.t1"]
-    assert host.call(ports, [net.item(1, [], name="mesh", legs=[], subnets=OTHERS, **other(1))], "overridden") == []
+    assert (
+        host.call(ports, [net.item(1, [], name="mesh", legs=[], subnets=OTHERS, **other(1))], "overridden")
+        == []
+    )
     assert host.run("ls", "/run/netns").split() == [SANDBOX, "t1", "xh-mesh", "xh-web"]
     assert host.call(ports, [], "deleted") == []
     assert host.run("ls", "/run/netns").split() == ["t1", "xh-web"]
@@ -120,46 +139,49 @@ def other(number: int) -> dict[str, Any]:
     }
 
 
-HARMS = [
-    "nft flush ruleset",
-    "nft delete element inet crosshost ingress-ports '{ tcp . 8080 }'",
-    "nft flush chain inet crosshost ingress-raw",
-    f"ip netns exec {SANDBOX} nft flush chain inet crosshost ingress-forward",
-    f"ip netns exec {SANDBOX} nft delete table inet crosshost",
-    "ip netns exec t1 nft flush ruleset",
-    f"ip -n {SANDBOX} link del eth0",
-    f"ip -n {SANDBOX} route del default",
-    f"ip netns exec {SANDBOX} sysctl -qw net.ipv4.ip_forward=0",
-    "sysctl -qw net.ipv4.conf.xh_gwbridge.route_localnet=0",
-    "ip -n t1 link del ingress0",
-    "ip -n t1 addr flush dev ingress0",
-    f"for end in $(ip -o link show master xh_gwbridge | grep xh-: | cut -d: -f2 | cut -d@ -f1); do ip link del $end; done",
-    "ip -n xh-ingress neigh del 10.255.0.12 dev vx4096",
-    f"ip netns del {SANDBOX}; sleep 0.3",
-    "ip netns del xh-ingress; sleep 0.3",
-]
+HARMS = {
+    "flushed": "nft flush ruleset",
+    "rules": f"""
+nft delete element inet crosshost ingress-ports '{{ tcp . 8080 }}'
+nft flush chain inet crosshost ingress-raw
+ip netns exec {SANDBOX} nft flush chain inet crosshost ingress-forward
+ip netns exec t1 nft flush ruleset
+""",
+    "links": f"""
+ip -n {SANDBOX} link del eth0
+for end in $(ip -o link show master xh_gwbridge | grep xh-: | cut -d: -f2 | cut -d@ -f1); do ip link del $end; done
+ip -n t1 link del ingress0
+""",
+    "settings": f"""
+ip -n {SANDBOX} route del default
+ip netns exec {SANDBOX} sysctl -qw net.ipv4.ip_forward=0
+sysctl -qw net.ipv4.conf.xh_gwbridge.route_localnet=0
+ip -n t1 addr flush dev ingress0
+ip -n xh-ingress neigh del 10.255.0.12 dev vx4096
+""",
+    "sandbox": f"ip netns del {SANDBOX}; sleep 0.3",
+    "network": "ip netns del xh-ingress; sleep 0.3",
+}
 
 
-@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
 def test_what_is_broken_by_hand_is_mended_by_the_next_run(net: Mesh, host: Host, harm: str) -> None:
     item = net.item(1, FULL)
-    host.call(engine.gwbridges, [engine_gateways()])
     host.call(engine.ingress, [item])
-    sound = host.call(eye.snapshot)
+    sound = snapshot(host)
     host.run("sh", "-ec", harm)
-    assert host.call(eye.snapshot) != sound
     facts = host.call(info.gather, ["ingress"])
     assert facts["drifted"] and facts["drift"]["ingress"], facts
-    host.call(engine.gwbridges, [engine_gateways()])
+    host.call(engine.gwbridges, [GATEWAYS])
     host.call(engine.ingress, [item])
-    wrong = eye.differences(sound, host.call(eye.snapshot))
+    wrong = eye.differences(sound, snapshot(host))
     assert not wrong, wrong
 
 
-def engine_gateways() -> dict[str, Any]:
-    from tests.support.mesh import GATEWAYS
-
-    return GATEWAYS
+def snapshot(host: Host) -> set[eye.Fact]:
+    """With the setting by which the host reaches the sandbox from 127.0.0.1."""
+    name = "net.ipv4.conf.xh_gwbridge.route_localnet"
+    return {*host.call(eye.snapshot), ("setting", "", name, host.run("sysctl", "-n", name).strip())}
 
 
 def test_a_second_one_and_the_names_of_others_are_refused(net: Mesh, host: Host) -> None:
@@ -172,15 +194,29 @@ def test_a_second_one_and_the_names_of_others_are_refused(net: Mesh, host: Host)
     refused(host, [{**item, "name": "web"}], "overridden", "overlay_network web has it")
     far = [{"subnet": "10.50.0.0/16", "vni": 4099}]
     refused(host, [{**item, "subnets": far, "ports": [], "legs": [], **other(1)}], "replaced", "10.254.0.11")
-    taken = {**item, "name": "ingress", "subnets": [{"subnet": "10.50.0.0/24", "vni": 4099}], "ports": [], "legs": []}
+    taken = {
+        **item,
+        "name": "ingress",
+        "subnets": [{"subnet": "10.50.0.0/24", "vni": 4099}],
+        "ports": [],
+        "legs": [],
+    }
     taken.update(endpoints=[], address="10.50.0.9")
     del taken["address6"]
     refused(host, [taken], "replaced", "10.50.0.0/24", "overlaps", "overlay_network web")
     # and the other way round
-    network = {"name": "ingress", "subnets": [{"subnet": "10.60.0.0/24", "vni": 6000}], "data_path_address": host.vtep}
-    with pytest.raises(CrosshostError, match="overlay_network ingress: name 'ingress': the ingress network has"):
+    network = {
+        "name": "ingress",
+        "subnets": [{"subnet": "10.60.0.0/24", "vni": 6000}],
+        "data_path_address": host.vtep,
+    }
+    with pytest.raises(
+        AssertionError, match="overlay_network ingress: name 'ingress': the ingress network has"
+    ):
         host.call(engine.overlays, [network])
-    assert not host.call(engine.overlays, [{**WEB_NETWORK, "data_path_address": host.vtep}], "overridden").changed
+    assert not host.call(
+        engine.overlays, [{**WEB_NETWORK, "data_path_address": host.vtep}], "overridden"
+    ).changed
     assert not host.call(engine.endpoints, [T1], "overridden").changed
 
 
@@ -194,7 +230,9 @@ def test_ports_are_not_lost_by_accident(net: Mesh, host: Host) -> None:
     silent = {field: value for field, value in item.items() if field != "ports"}
     for change in ({"mtu": 1300}, {"subnets": OTHERS, "legs": [], **other(1)}):
         for state in ("replaced", "overridden"):
-            refused(host, [{**silent, **change}], state, "made anew", "8080/tcp, 5353/udp, 9090/tcp", "ports: []")
+            refused(
+                host, [{**silent, **change}], state, "made anew", "8080/tcp, 5353/udp, 9090/tcp", "ports: []"
+            )
     refused(host, [], "deleted", "ingress ingress", "8080/tcp", "withdraw them first", "overridden")
     refused(host, [{"name": "ingress"}], "deleted", "withdraw them first")
     host.call(engine.ingress, [{**item, "ports": []}], "replaced")
@@ -231,7 +269,9 @@ def test_a_port_that_somebody_has_is_not_taken(net: Mesh, host: Host) -> None:
         ("SOCK_DGRAM", host.vtep, 5353, "udp"),
     ):
         with listening(host, kind, target, number) as pid:
-            refused(host, [item], "merged", f"port {number}/{protocol}", f"process {pid} (python3)", "stop that")
+            refused(
+                host, [item], "merged", f"port {number}/{protocol}", f"process {pid} (python3)", "stop that"
+            )
     end = {**T1, "publish": ["10.98.0.1:8080:80"]}
     host.call(engine.endpoints, [end], "overridden")
     try:
@@ -246,14 +286,13 @@ def test_a_task_that_is_gone_does_not_hold_up_the_rest(net: Mesh, host: Host) ->
     item["legs"].append({"name": "web.gone", "sandbox": "gone", "ip": "10.255.0.201", "ip6": "fd55::201"})
     item["ports"][0] = {**WEB, "tasks": [*WEB["tasks"], {"ip": "10.255.0.201", "ip6": "fd55::201"}]}
     item["ports"][1]["local"].append({"sandbox": "gone"})
+    net.world[2].call(engine.ingress, [net.item(2, [WEB])])
     with serving(net, 80):
         for _ in range(2):
             name, line = host.call(attempt, [item], "merged")
             assert name == "HostError", line
             assert "leg web.gone: sandbox 'gone'" in line
-        settle(host, SANDBOX)
-        found = heard(outside(host), "127.0.0.1", 8080, TCP)
-        assert found.keys() <= {"t1", "t2"} and "t1" in found
+        assert heard(outside(host), "127.0.0.1", 8080, TCP).keys() == {"t1", "t2"}
         facts = host.call(info.gather, ["ingress"])
         assert "web.gone" in facts["errors"]["ingress"]
         assert host.call(cli.restore_all, 0.0) == 1
@@ -269,6 +308,7 @@ def test_a_task_that_is_gone_does_not_hold_up_the_rest(net: Mesh, host: Host) ->
 
 
 def test_a_task_in_a_process(net: Mesh, host: Host) -> None:
+    """By its process id; a namespace that has a name too is one sandbox all the same."""
     with container(host) as pid:
         item = net.item(1, [port(8080, 80, {1: 1})], legs=[{"pid": pid, **pair(1, True)}])
         host.call(engine.ingress, [item])
@@ -277,11 +317,80 @@ def test_a_task_in_a_process(net: Mesh, host: Host) -> None:
         host.call(engine.ingress, [{**item, "legs": [], "ports": []}], "replaced")
         assert "ingress0" not in host.run("nsenter", f"--net=/proc/{pid}/ns/net", "ip", "addr")
         assert "ingress" not in host.run("nsenter", f"--net=/proc/{pid}/ns/net", "nft", "list", "ruleset")
+        host.run("ip", "netns", "attach", "named", str(pid))
+        try:
+            both = [{"pid": pid, **pair(1, True)}, {"sandbox": "named", "ip": "10.255.0.201"}]
+            item = net.item(1, [port(8080, 80, {1: 1})], legs=both)
+            refused_line(host, [item], "two of them are in one sandbox")
+            host.call(engine.ingress, [{**item, "legs": both[:1]}])
+            done = host.call(
+                engine.ingress, [{**item, "legs": [{"sandbox": "named", **pair(1, True)}]}], "replaced"
+            )
+            assert [line for line in done.commands if not line.startswith("# record")] == []
+        finally:
+            host.call(engine.ingress, [], "overridden")
+            host.run("ip", "netns", "del", "named")
+
+
+def refused_line(host: Host, config: Config, part: str) -> None:
+    name, line = host.call(attempt, config)
+    assert name and part in line, line
+
+
+def test_every_draw_is_listed_as_it_was_written(net: Mesh, host: Host) -> None:
+    """Otherwise each run would find a difference: lists of weights of every length and kind."""
+    chance = random.Random(8)
+    far = [{"ip": f"10.255.0.{n}", "ip6": f"fd55::{n}", "vtep": net.world[2].vtep} for n in range(30, 50)]
+    ports = []
+    for number in range(1000, 1060):
+        chosen = chance.sample(far, chance.randrange(len(far)))
+        most = chance.choice([1, 3, 1000])
+        shares = [{"ip": one["ip"], "ip6": one["ip6"], "weight": chance.randint(0, most)} for one in chosen]
+        affinity = chance.choice(["none", "source"])
+        protocol = chance.choice(["tcp", "udp", "sctp"])
+        ports.append({"published": number, "protocol": protocol, "tasks": shares, "affinity": affinity})
+    item = net.item(1, ports, endpoints=far, legs=[])
+    host.call(engine.ingress, [item])
+    assert not host.call(engine.ingress, [item]).changed
+
+
+def test_the_gateway_bridge_under_it(net: Mesh, host: Host) -> None:
+    """It does not go while ports lead over it; with another in its place the network asks for that one."""
+    item = net.item(1, FULL)
+    host.call(engine.ingress, [item])
+    other_bridge = {"name": "other", "subnet": "172.31.0.0/16", "subnet6": "fd31::/64"}
+
+    def gateways(config: Config, state: str, target: int = -1) -> str:
+        if target >= 0:
+            faults.refuse_at(target)
+        try:
+            converge(GwbridgeKind(with_legs=state == "overridden"), config, state)
+        except CrosshostError as error:
+            return str(error)
+        return ""
+
+    assert "sandboxes use it" in host.call(gateways, [], "deleted")
+    sound = snapshot(host)
+    for target in (2, 6, 9):
+        assert "was undone" in host.call(gateways, [other_bridge], "overridden", target)
+        wrong = eye.differences(sound, snapshot(host))
+        assert not wrong, wrong
+    assert host.call(gateways, [{"subnet": "172.29.0.0/16", "subnet6": "fd29::/64"}], "merged") == ""
+    host.call(engine.ingress, [item])
+    assert "172.29.255.254" in host.run("ip", "-n", SANDBOX, "addr", "show", "gw0")
+    host.call(gateways, [GATEWAYS], "overridden")
+    host.call(engine.endpoints, [T1], "overridden")
+    host.call(engine.ingress, [item])
+    wrong = eye.differences(sound, snapshot(host))
+    assert not wrong, wrong
 
 
 def moved(net: Mesh, number: int) -> dict[str, Any]:
     """The host's declaration with another subnet and MTU, and the ports with it."""
-    ports = [port(8080, 80, {1: 1, 2: 1}, subnets=OTHERS), port(5353, 80, {1: 1}, subnets=OTHERS, protocol="udp")]
+    ports = [
+        port(8080, 80, {1: 1, 2: 1}, subnets=OTHERS),
+        port(5353, 80, {1: 1}, subnets=OTHERS, protocol="udp"),
+    ]
     return net.item(number, ports, subnets=OTHERS, mtu=1300)
 
 
@@ -303,7 +412,7 @@ STEPS: dict[str, tuple[bool, Callable[[Mesh], object]]] = {
     "create": (False, lambda net: engine.ingress([net.item(1, FULL)])),
     "move": (True, lambda net: engine.ingress([moved(net, 1)], "replaced")),
     "rename": (True, lambda net: engine.ingress([{**net.item(1, FULL), "name": "mesh"}], "overridden")),
-    "remove": (True, lambda net: engine.ingress([], "overridden")),
+    "remove": (True, lambda _net: engine.ingress([], "overridden")),
 }
 
 
@@ -319,7 +428,7 @@ def refuse(run: Callable[[Mesh], object], net: Mesh, target: int) -> tuple[str, 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_a_refusal_anywhere_leaves_all_as_it_was(net: Mesh, host: Host, step: str) -> None:
-    """Every place of the run, one after another."""
+    """Every place of the run, one after another; of the longest runs every other."""
     there, run = STEPS[step]
     if there:
         host.call(engine.ingress, [net.item(1, FULL)])
@@ -333,12 +442,12 @@ def test_a_refusal_anywhere_leaves_all_as_it_was(net: Mesh, host: Host, step: st
         wrong = eye.differences(was[0], host.call(eye.snapshot))
         assert not wrong, f"place {target}: {error}: afterwards:\n{wrong}"
         assert host.call(record.load, "ingress") == was[1]
-        target += 1
-    assert target >= count > 20, f"only {count} places: the harness misses writes"
+        target += 2 if step in ("create", "rename") else 1
+    assert target >= count > 10, f"only {count} places: the harness misses writes"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["create", "move", "remove"])
+@pytest.mark.parametrize("step", ["move", "remove"])
 def test_a_killed_run_is_finished_by_the_next(net: Mesh, host: Host, step: str) -> None:
     there, run = STEPS[step]
     if there:

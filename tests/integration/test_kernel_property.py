@@ -75,8 +75,8 @@ def rendered(first: int, count: int) -> None:
         assert engine.observed(one) == one
         shell(render.commands(plan(one, two)))
         # the engine also removes its table with the last chain; as a line to type, that would depend on other chains
-        compare(two, f"seed {seed}: the rendered change", {("table", "inet", "crosshost")})
-        move(two, {}, f"seed {seed}: to nothing", {("table", "inet", "crosshost")})
+        compare(two, f"seed {seed}: the rendered change", {("table", "", "inet", "crosshost")})
+        move(two, {}, f"seed {seed}: to nothing", {("table", "", "inet", "crosshost")})
         subprocess.run(["nft", "flush", "ruleset"], check=True)
 
 

@@ -79,14 +79,14 @@ def settled(host: Host, work: Any, config: Config, state: str = "merged") -> Out
 
 def pings(host: Host, target: str, sandbox: str = "", tries: int = 3) -> bool:
     inside = ["ip", "netns", "exec", sandbox] if sandbox else []
-    return bool(host.call(_ping, [*inside, "ping", "-c1", "-W1", target], tries))
+    return bool(host.call(_succeeds, [*inside, "ping", "-c1", "-W1", target], tries))
 
 
 def silent(host: Host, target: str, sandbox: str = "") -> bool:
     return not pings(host, target, sandbox, tries=1)
 
 
-def _ping(argv: list[str], tries: int) -> bool:
+def _succeeds(argv: list[str], tries: int) -> bool:
     return any(
         subprocess.run(argv, capture_output=True, check=False).returncode == 0 for _try in range(tries)
     )
@@ -433,6 +433,25 @@ def test_what_nobody_sees_is_undone(made: World) -> None:
         assert "something else holds eth1" in line
         one.call(engine.macvlans, [], "deleted")
         one.run("nsenter", f"--net=/proc/{pid}/ns/net", "ip", "link", "del", "mv0")
+
+
+KINDS = {
+    "8021q": ({**LAN, "parent": "eth1.10"}, ("link", "eth1", "name", "probe", "type", "vlan", "id", "7")),
+    "dummy": ({"name": "lan", "subnets": [{"subnet": "10.97.0.0/24"}]}, ("name", "probe", "type", "dummy")),
+    "ipvlan": ({**LAN, "driver": "ipvlan", "shim": "10.98.0.9"}, ("link", "eth1", "name", "probe", "type", "ipvlan")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", KINDS)
+def test_a_kernel_that_lacks_a_module(made: World, module: str) -> None:
+    one = made[1]
+    declared, words = KINDS[module]
+    if one.call(_succeeds, ["ip", "link", "add", *words], 1):
+        one.run("ip", "link", "del", "probe")
+        pytest.skip(f"this machine's kernel has {module}; test_vm_networks.py uses it")
+    line = refused(one, engine.macvlans, [declared])
+    assert f"this host's kernel lacks the module {module}" in line
+    assert "everything done before it was undone" in line
 
 
 def test_names_and_addresses_that_are_taken(made: World) -> None:

@@ -22,6 +22,10 @@ def test_check_mode_says_what_is_done_and_a_second_run_changes_nothing(named: Na
         assert not again[host]["changed"], again[host]["commands"]
 
 
+def test_the_independent_checker_agrees(named: Named) -> None:
+    named.lab.check({host: {**declared, "names": NAMES} for host, declared in named.seen.items()})
+
+
 @pytest.mark.parametrize("server", [WEB, WEB6])
 @pytest.mark.parametrize("place", ["h1/shop", "h2/cart"])
 def test_every_kind_of_name_on_both_hosts_over_both_families(named: Named, place: str, server: str) -> None:
@@ -137,6 +141,7 @@ def test_a_container_gets_its_file_in_place_and_the_host_keeps_its_own(named: Na
     assert "#| nameserver 192.0.2.1" in text and "\nnameserver 192.0.2.1" not in text
     inside = ["nsenter", "--net", "--mount", f"--target={named.container}", "getent", "hosts", "api"]
     assert lab.run("h1", *inside).split()[0] == "10.50.0.100"
+    assert f"nameserver {WEB}\n" in lab.run("h1", "cat", "/run/t-etc/resolv.conf")
     for host in HOSTS:
         own = named.before[host].partition("crosshost")[0]
         assert lab.run(host, "cat", "/etc/resolv.conf") in own

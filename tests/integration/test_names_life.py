@@ -49,8 +49,10 @@ def test_a_run_that_was_killed_before_it_told_the_name_server_is_mended(named: N
 
 DAMAGES = [
     # somebody's hosts, which the name server has read; a container's file that its engine wrote anew
-    "echo 10.50.0.99 cart.web cart > /run/crosshost/dns/web/hosts; systemctl reload crosshost-dns@web\n"
-    f"rm /etc/netns/both/resolv.conf; printf %s '{FORMER}' > /run/t-resolv",
+    (
+        "echo 10.50.0.99 cart.web cart > /run/crosshost/dns/web/hosts; systemctl reload crosshost-dns@web\n"
+        f"rm /etc/netns/both/resolv.conf; printf %s '{FORMER}' > /run/t-resolv"
+    ),
     "rm -r /run/crosshost/dns /run/systemd/system/crosshost-dns@.service; systemctl stop crosshost-dns@web",
     "ip netns exec xh-web nft flush ruleset; ip -n xh-web link del gw0",
 ]
@@ -143,13 +145,29 @@ def test_the_hosts_own_name_servers_are_asked_unless_they_are_its_loopback(named
     assert lab.names("h1", OWN)["changed"]
 
 
+def test_a_name_server_that_does_not_start_is_told_and_everything_undone(named: Named) -> None:
+    lab = named.lab
+    assert lab.names("h2", {"state": "deleted", "config": [{"network": "six"}]})["changed"]
+    with lab.running("h2/xh-six", "nc", "-6", "-nvl", "fd52::1", "53", ready="Listening"):
+        before = lab.picture("h2")
+        said = lab.names("h2", OWN)["msg"]
+        assert "unit crosshost-dns@six.service: it does not start: " in said and "in use" in said, said
+        assert said.endswith("everything done before it was undone")
+        assert lab.picture("h2") == before
+    assert lab.names("h2", OWN)["changed"]
+
+
 def test_endpoints_that_leave_take_their_files_along(named: Named) -> None:
     lab = named.lab
-    gone = [{"network": "db", "sandbox": "both"}, {"network": "web", "container": "ctr"}]
+    gone = [
+        {"network": "db", "sandbox": "both"},
+        {"network": "web", "container": "ctr"},
+        {"network": "web", "container": "bare"},
+    ]
     steps = [step("h1", "endpoint", {"state": "deleted", "config": gone}), *[step("h1", "names", OWN)] * 2]
     _ends, done, again = (found["h1"] for found in lab.play(*steps))
     assert done["changed"] and not again["changed"]
-    assert lab.run("h1", "cat", "/run/t-resolv") == FORMER
+    assert lab.run("h1", "cat", "/run/t-resolv") == FORMER and lab.run("h1", "ls", "-A", "/run/t-etc") == ""
     assert lab.run("h1", "cat", "/etc/netns/both/resolv.conf").startswith("# crosshost: web\n")
     assert lab.script("h1", "ip netns exec both dig +short cart.web").split() == ["10.50.0.21"]
     assert lab.script("h1", "ip netns exec both dig +short vault").split() == []
@@ -223,4 +241,4 @@ def test_nothing_is_left(named: Named) -> None:
         for network in ("web", "db", "six"):
             assert lab.run(f"{host}/xh-{network}", "nft", "list", "ruleset") == ""
             assert "gw0" not in lab.run(f"{host}/xh-{network}", "ip", "-br", "link")
-    assert lab.run("h1", "cat", "/run/t-resolv") == FORMER
+    assert lab.run("h1", "cat", "/run/t-resolv") == FORMER and lab.run("h1", "ls", "-A", "/run/t-etc") == ""

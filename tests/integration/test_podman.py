@@ -31,7 +31,7 @@ def start() -> None:
     busybox = shutil.which("busybox")
     assert busybox is not None
     shutil.copy(os.path.realpath(busybox), f"{ROOTFS}/bin/busybox")
-    for name in ("sleep", "ip", "ping"):
+    for name in ("sleep", "ip", "ping", "cat", "ls"):
         os.symlink("busybox", f"{ROOTFS}/bin/{name}")
     # runc, as crun refuses machines with both versions of control groups; limits below those of any machine
     argv = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "-d", "--name", "pod1"]
@@ -72,6 +72,12 @@ def test_container_joins_and_leaves() -> None:
             assert not host.call(engine.endpoints, [ITEM]).changed
             assert "10.0.1.20/24" in show(host) and "fd00:0:1::20/64" in show(host)
             assert " 0% packet loss" in host.run("podman", "exec", "pod1", "ping", "-c1", "-W2", "10.0.1.1")
+            pid = int(host.run("podman", "inspect", "--format", "{{.State.Pid}}", "pod1"))
+            assert host.call(engine.resolv_conf, pid, "10.0.1.1") == ""
+            assert "\nnameserver 10.0.1.1\n" in host.run("podman", "exec", "pod1", "cat", "/etc/resolv.conf")
+            assert host.call(engine.resolv_conf, pid, "") == ""
+            # with --network none Podman gives a container no such file
+            assert "resolv.conf" not in host.run("podman", "exec", "pod1", "ls", "/etc")
             assert host.call(engine.endpoints, [ITEM], "deleted").changed
             assert "10.0.1.20" not in show(host)
         finally:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.crosshost.network.plugins.module_utils import cli, info
 from ansible_collections.crosshost.network.plugins.module_utils.converge import converge
 from ansible_collections.crosshost.network.plugins.module_utils.errors import SpecError
 from ansible_collections.crosshost.network.plugins.module_utils.kernel.apply import Executor
@@ -17,8 +18,12 @@ from ansible_collections.crosshost.network.plugins.module_utils.resources import
 from tests.support import engine
 from tests.support.shops import (  # noqa: F401
     DATA_PATH,
+    DB,
     NETWORKS,
     STORE,
+    VIP,
+    VIP6,
+    WEB,
     endpoint,
     host,
     shared,
@@ -254,3 +259,34 @@ def test_bad_input_is_refused_and_touches_nothing(host: Host) -> None:
     assert wrong == []
     assert tables(host) == was
     assert host.call(engine.services, [], "gathered").after == [taken]
+
+
+def test_facts_drift_and_restore(host: Host) -> None:
+    """What the command crosshost shows of services, and that it brings them back."""
+    found = {"network": "web", "name": "found", "mode": "dnsrr", "tasks": [task("web", "b")]}
+    host.call(engine.services, [shop(a=1), STORE, found])
+
+    def facts() -> dict[str, tuple[bool, list[str], list[str]]]:
+        gathered = info.gather(["services"])
+        assert gathered["drifted"] == any(not one["present"] for one in gathered["services"])
+        return {one["id"]: (one["present"], one["vips"], one["sandboxes"]) for one in gathered["services"]}
+
+    right = {
+        "web/shop": (True, [VIP, VIP6], sorted(WEB)),
+        "db/store": (True, [STORE["vip"], STORE["vip6"]], sorted(DB)),
+        "web/found": (True, [], []),
+    }
+    assert host.call(facts) == right
+    was = tables(host)
+    for name in ("a", "caller"):
+        host.run("ip", "netns", "exec", name, "nft", "flush", "ruleset")
+    assert host.call(facts) == {
+        "web/shop": (False, [VIP, VIP6], ["b", "c", "other"]),
+        "db/store": (False, [STORE["vip"], STORE["vip6"]], ["d", "e"]),
+        "web/found": (True, [], []),
+    }
+    assert host.call(cli._restore_once) == []
+    assert host.call(facts) == right
+    assert {name: chains(text) for name, text in tables(host).items()} == {
+        name: chains(text) for name, text in was.items()
+    }

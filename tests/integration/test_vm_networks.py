@@ -96,7 +96,7 @@ def test_a_vlan_is_made_and_goes_with_its_last_network(machines: list[Machine]) 
     other.ok("ip", "-n", "c", "addr", "add", "10.10.0.99/24", "dev", "eth0")
     assert silent(one, "10.10.0.99", "a")
     # the host itself, over its own child
-    assert pings(one, "10.10.0.21") and pings(one, "10.10.0.128", "a") and pings(other, "10.10.0.128", "b")
+    assert pings(one, "10.10.0.21") and pings(one, "10.10.0.128", "a")
 
     settled(one, "macvlan", [{"name": "second"}], "deleted")
     assert link(one, "eth1.10"), "a network is still on it"
@@ -220,6 +220,7 @@ def test_macvlan_and_ipvlan_on_one_device(machines: list[Machine]) -> None:
     one.finish(hidden)
 
 
+MODULES = ("8021q", "dummy", "ipvlan", "macvlan", "nft_hash", "nft_numgen", "sctp", "vxlan")
 SCTP_SERVER = """
 import socket
 with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP) as sock:
@@ -241,10 +242,17 @@ for _try in range(50):
 """
 
 
+def test_the_kernel_is_a_distributions_own(machines: list[Machine]) -> None:
+    """What other tests take for granted: the modules that the engine may ask for."""
+    for machine in machines:
+        assert machine.ok("uname", "-r").strip().endswith("-cloud-amd64")
+        machine.ok("modprobe", "--all", "--dry-run", *MODULES)
+
+
 def test_the_machines_speak_sctp(machines: list[Machine]) -> None:
     """What other tests take for granted: a kernel with SCTP, by which the two reach each other."""
     one, other = machines
-    assert "SCTP supported" in one.ok("checksctp")
+    one.ok("checksctp")
     one.ok("ip", "addr", "add", "10.9.0.1/24", "dev", "eth1")
     other.ok("ip", "addr", "add", "10.9.0.2/24", "dev", "eth1")
     serving = other.start("python3", "-c", SCTP_SERVER)

@@ -146,9 +146,11 @@ def test_the_zones_of_a_subnet_hold_its_addresses_and_no_others(block: Any, plac
             assert not held(type(block.network_address)(outside))
 
 
-@given(st.text(), st.lists(st.sampled_from(["web", "db", "a.b"]), min_size=1, unique=True))
-def test_what_was_in_a_containers_file_comes_back(text: str, networks: list[str]) -> None:
-    if resolver.is_ours(text):
+@given(
+    st.one_of(st.none(), st.text()), st.lists(st.sampled_from(["web", "db", "a.b"]), min_size=1, unique=True)
+)
+def test_what_was_in_a_containers_file_comes_back(text: str | None, networks: list[str]) -> None:
+    if text is not None and resolver.is_ours(text):
         return
     ours = resolver.resolv_conf(networks, "10.0.0.1", text)
     assert resolver.is_ours(ours) and resolver.former(ours) == text

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.crosshost.network.plugins.module_utils import record
+from ansible_collections.crosshost.network.plugins.module_utils.compile import resolver
 from ansible_collections.crosshost.network.plugins.module_utils.converge import Outcome, converge
-from ansible_collections.crosshost.network.plugins.module_utils.kernel import encode, observe
+from ansible_collections.crosshost.network.plugins.module_utils.kernel import encode, files, observe, resolv
 from ansible_collections.crosshost.network.plugins.module_utils.kernel.apply import Executor
 from ansible_collections.crosshost.network.plugins.module_utils.kernel.session import Session
 from ansible_collections.crosshost.network.plugins.module_utils.kinds.bridge import BridgeKind
@@ -22,6 +23,7 @@ from ansible_collections.crosshost.network.plugins.module_utils.kinds.service im
 from ansible_collections.crosshost.network.plugins.module_utils.plan import Op
 from ansible_collections.crosshost.network.plugins.module_utils.resources import (
     HOST,
+    File,
     NftChain,
     State,
     Sysctl,
@@ -115,3 +117,16 @@ def _normal(chain: Any) -> Any:
         return chain
     rules = tuple(json.dumps(json.loads(rule), sort_keys=True, separators=(",", ":")) for rule in chain.rules)
     return chain._replace(rules=rules)
+
+
+def resolv_conf(pid: int, server: str) -> str:
+    """Point a process's own resolv.conf to a name server, or put it back without one. Why that cannot be, or ""."""
+    path = resolv.own_path(pid)
+    assert path, "no file of its own"
+    there, reason = files.read(path), files.writable(path)
+    former = resolver.former(there.content) if there else None
+    content = resolver.resolv_conf(["web"], server, former) if server else former
+    if not reason:
+        mode = there.mode if there else 0o644
+        files.apply(Op(there, File(path, content, mode) if content is not None else None))
+    return reason

@@ -27,6 +27,7 @@ from tests.checker.read import GROUP, HOST, Device, Facts, Space, read_host
 
 Fact = tuple[Any, ...]
 UNDERLAY = ("lo", "eth1")
+_CHILDREN = ("macvlan", "ipvlan")
 _FLAGS = {"learning": True, "flood": True, "neigh_suppress": False, "isolated": False, "hairpin": False}
 
 
@@ -48,18 +49,18 @@ def declared(state: State) -> set[Fact]:
             found.add(("row", item.netns, item.dev, item.mac, item.dst))
         elif isinstance(item, NftChain):
             base = (item.type, item.hook, item.prio, item.policy) if item.hook else (None,) * 4
-            found.add(("chain", item.family, item.name, *base, item.rules))
+            found.add(("chain", item.netns, item.family, item.name, *base, item.rules))
         elif isinstance(item, NftMap):
-            found.add(("map", item.family, item.name, item.keys))
+            found.add(("map", item.netns, item.family, item.name, item.keys))
         elif isinstance(item, NftElement):
-            found.add(("element", item.family, item.map, item.key, f"goto {item.target}"))
+            found.add(("element", item.netns, item.family, item.map, item.key, f"goto {item.target}"))
         else:
             assert isinstance(item, (Sysctl, Record))
     return found
 
 
 def _link(link: Link) -> set[Fact]:
-    mac = link.mac if link.kind == "bridge" else ""
+    mac = link.mac if link.kind in ("bridge", "macvlan") else ""
     flags = {**_FLAGS, **{name: bool(value) for name, value in link.port}} if link.master else {}
     attrs = dict(link.attrs)
     if link.kind == "bridge":
@@ -120,7 +121,7 @@ def seen(facts: Facts, skip: tuple[str, ...] = UNDERLAY) -> set[Fact]:
                 state == "static" or (state == "self permanent" and dst and not _group(dst))
             ):
                 found.add(("row", netns, dev, mac, dst))
-        found |= _chains(space)
+        found |= _chains(netns, space)
     return found
 
 
@@ -144,10 +145,12 @@ def _device(netns: str, device: Device, space: Space, host: Space) -> Fact:
         group = data.get("group", data.get("group6"))
         if group:
             attrs.update(group=group, dev=lower_name(device, space, host))
+    elif device.kind in _CHILDREN:
+        attrs = {"link": lower_name(device, space, host), "mode": data["mode"]}
     flags = (
         {name: device.port.get(name, default) for name, default in _FLAGS.items()} if device.master else {}
     )
-    shown = device.kind == "bridge" or (device.kind == "veth" and not device.master)
+    shown = device.kind in ("bridge", "macvlan") or (device.kind == "veth" and not device.master)
     head = ("link", netns, device.name, device.kind, device.alias, device.group, device.mtu)
     return (
         *head,
@@ -168,7 +171,7 @@ def lower_name(device: Device, space: Space, host: Space) -> str:
     return next((one.name for one in host.devices.values() if one.index == number), text)
 
 
-def _chains(space: Space) -> set[Fact]:
+def _chains(netns: str, space: Space) -> set[Fact]:
     rules: dict[tuple[str, str], list[str]] = {}
     for entry in space.nft:
         if "rule" in entry:
@@ -178,29 +181,30 @@ def _chains(space: Space) -> set[Fact]:
     found: set[Fact] = set()
     for entry in space.nft:
         if "table" in entry:
-            found.add(("table", entry["table"]["family"], entry["table"]["name"]))
+            found.add(("table", netns, entry["table"]["family"], entry["table"]["name"]))
         if "map" in entry:
-            found |= _map(entry["map"])
+            found |= _map(netns, entry["map"])
         if "chain" in entry:
             one = entry["chain"]
             lines = tuple(rules.get((one["family"], one["name"]), ()))
             base = (one.get("type"), one.get("hook"), one.get("prio"), one.get("policy"))
-            found.add(("chain", one["family"], one["name"], *base, lines))
+            found.add(("chain", netns, one["family"], one["name"], *base, lines))
     return found
 
 
-def _map(entry: dict[str, Any]) -> set[Fact]:
+def _map(netns: str, entry: dict[str, Any]) -> set[Fact]:
     keys = entry["type"] if isinstance(entry["type"], list) else [entry["type"]]
-    found: set[Fact] = {("map", entry["family"], entry["name"], tuple(keys))}
+    found: set[Fact] = {("map", netns, entry["family"], entry["name"], tuple(keys))}
     for key, verdict in entry.get("elem", []):
         text = json.dumps(key, sort_keys=True, separators=(",", ":"))
-        found.add(("element", entry["family"], entry["name"], text, f"goto {verdict['goto']['target']}"))
+        target = f"goto {verdict['goto']['target']}"
+        found.add(("element", netns, entry["family"], entry["name"], text, target))
     return found
 
 
 def tables(state: State) -> set[Fact]:
     """The nft tables that the chains and maps of a state need."""
-    return {("table", item.family, "crosshost") for item in state.values() if isinstance(item, Nft)}
+    return {("table", item.netns, item.family, "crosshost") for item in state.values() if isinstance(item, Nft)}
 
 
 def look() -> set[Fact]:

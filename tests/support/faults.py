@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Breaking a run at a chosen place: every call of the engine that writes something passes here and is counted.
 
-A place is one netlink message, one system call on namespaces, one setting, one nft transaction, or one step of saving
-the record. Use it in a forked child only: what is replaced is not put back.
+A place is one netlink message, one system call on namespaces, one setting, one nft transaction, one step of writing a file,
+one order to systemd, or one step of saving the record. Use it in a forked child only: what is replaced is not put back.
 """
 
 from __future__ import annotations
@@ -11,16 +11,26 @@ import errno
 import os
 import signal
 import struct
+import subprocess
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from ansible_collections.crosshost.network.plugins.module_utils import record
-from ansible_collections.crosshost.network.plugins.module_utils.kernel import netlink, netns, nft, sysctl
+from ansible_collections.crosshost.network.plugins.module_utils.kernel import (
+    files,
+    netlink,
+    netns,
+    nft,
+    sysctl,
+    units,
+)
 from ansible_collections.crosshost.network.plugins.module_utils.kernel.netlink import Message
 
 _NO_SUCH_LINK = Message(netlink.RTM_DELLINK, 0, struct.pack("=BxHiII", 0, 0, 0x7FFFFFF0, 0, 0))
 _WRITERS = ("unshare", "mount", "umount2")
+_UNANSWERED = ("show", "reset-failed")  # the engine does without an answer
+_ON_FILES = ("mkdir", "chmod", "write", "ftruncate", "fchmod", "replace", "unlink")
 
 
 class Places:
@@ -56,7 +66,31 @@ def watch_namespaces(places: Places) -> None:
     replaced = {name: _wrapped(places, name, getattr(os, name)) for name in ("link", "unlink")}
     netns.os = _module_with(os, **replaced)  # type: ignore[assignment]
     sysctl.write = _wrapped(places, "sysctl", sysctl.write)
-    nft.transact = _wrapped(places, "nft", nft.transact)
+    call = nft.Call
+
+    def called(space: str, document: str) -> nft.Call:
+        if '"list"' not in document:
+            places.reach("nft")
+        return call(space, document)
+
+    nft.Call = called  # type: ignore[assignment,misc]
+
+
+def watch_system(places: Places) -> None:
+    """Count the steps of writing files, and what systemd is told."""
+    replaced = {name: _wrapped(places, f"file {name}", getattr(os, name)) for name in (*_ON_FILES, "rmdir")}
+    files.os = _module_with(os, **replaced)  # type: ignore[assignment]
+    files.subprocess = _module_with(  # type: ignore[assignment]
+        subprocess, run=_wrapped(places, "daemon-reload", subprocess.run)
+    )
+    systemctl = units._systemctl
+
+    def told(verb: str, *words: str) -> Any:
+        if verb != "show":
+            places.reach(f"systemctl {verb}")
+        return systemctl(verb, *words)
+
+    units._systemctl = told
 
 
 def watch_record(places: Places) -> None:
@@ -79,6 +113,7 @@ def kill_at(target: int) -> Places:
 
     places = Places(hit)
     watch_namespaces(places)
+    watch_system(places)
     watch_record(places)
     netlink.Socket.send = _wrapped(places, "send", netlink.Socket.send)  # type: ignore[method-assign]
     return places
@@ -102,7 +137,7 @@ def kill_between_messages(target: int) -> Places:
 
 def refuse_at(target: int) -> Places:
     """Make the place ``target`` fail, once: a netlink message is replaced by one that the kernel refuses, while the rest
-    of its batch stays; a system call ends with EPERM; nft refuses."""
+    of its batch stays; a system call ends with EPERM; nft refuses, and so does systemd."""
     places = Places(lambda _place, _what: None)
 
     def refused(what: str) -> bool:
@@ -112,6 +147,7 @@ def refuse_at(target: int) -> Places:
 
     _refuse_messages(refused)
     _refuse_calls(refused)
+    _refuse_orders(refused)
     return places
 
 
@@ -133,6 +169,8 @@ def _refuse_calls(refused: Callable[[str], bool]) -> None:
 
         return call
 
+    on_files = {name: denied(name, getattr(os, name)) for name in _ON_FILES}
+    files.os = _module_with(os, **on_files)  # type: ignore[assignment]
     libc = netns._libc
     calls = {name: denied(name, getattr(libc, name)) for name in _WRITERS}
     netns._libc = SimpleNamespace(setns=libc.setns, **calls)  # type: ignore[assignment]
@@ -147,3 +185,14 @@ def _refuse_calls(refused: Callable[[str], bool]) -> None:
         transact(*args, **kwargs)
 
     nft.transact = refusing
+
+
+def _refuse_orders(refused: Callable[[str], bool]) -> None:
+    systemctl = units._systemctl
+
+    def told(verb: str, *words: str) -> subprocess.CompletedProcess[str]:
+        if verb not in _UNANSWERED and refused(f"systemctl {verb}"):
+            return subprocess.CompletedProcess([verb, *words], 1, "", "refused")
+        return systemctl(verb, *words)
+
+    units._systemctl = told

@@ -23,6 +23,7 @@ from ansible_collections.crosshost.network.plugins.module_utils.resources import
     Sysctl,
     state_of,
 )
+from ansible_collections.crosshost.network.plugins.module_utils.spec import gwbridge
 from ansible_collections.crosshost.network.plugins.module_utils.spec.bridge import Bridge, parse, parse_all
 
 GOOD: dict[str, Any] = {"name": "web", "subnets": [{"subnet": "10.70.0.0/24"}, {"subnet": "fd70::/64"}]}
@@ -159,6 +160,12 @@ def test_the_rules_that_all_networks_share() -> None:
             "meta iifname vmap @bridge-leaving",
         ],
     }
+
+
+@pytest.mark.parametrize("name", ["bridge", "bridge-1", "publish", "service-a", "ingress"])
+def test_a_gateway_bridge_is_not_called_as_other_objects_chains(name: str) -> None:
+    with pytest.raises(SpecError, match="nft chains of other objects begin with"):
+        gwbridge.parse({"name": name, "subnet": "172.30.0.0/16"})
 
 
 def test_no_network_no_rule() -> None:

@@ -203,8 +203,10 @@ def test_no_link_inside_of_a_container_is_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("etc")
     for path in (f"{inside}/etc/resolv.conf", f"{inside}/link/resolv.conf", f"{inside}/etc"):
         assert files.read(path) is None and files.identity(path) is None and files.writable(path)
-    with pytest.raises(OSError, match="symbolic"):
-        files.apply(Op(None, File(f"{inside}/etc/resolv.conf", "ours")))
+    there = File(f"{inside}/etc/resolv.conf", "ours")
+    for op in (Op(there, there), Op(None, there)):
+        with pytest.raises(OSError, match=r"symbolic|exists"):
+            files.apply(op)
     assert (tmp_path / "hosts.conf").read_text() == "the host's"
 
 
@@ -219,6 +221,18 @@ def test_a_file_inside_of_a_container_is_written_in_place(tmp_path: Path) -> Non
     assert path.stat().st_ino == inode and b"nameserver 10.0.1.1\n" in path.read_bytes()
     files.apply(Op(ours, there._replace(content=resolver.former(ours.content))))
     assert path.stat().st_ino == inode and path.read_bytes() == raw
+
+
+def test_a_file_that_was_not_there_is_removed_again(tmp_path: Path) -> None:
+    path = f"/proc/{os.getpid()}/root{tmp_path}/resolv.conf"
+    assert files.free_folder(path) == (tmp_path.stat().st_dev, tmp_path.stat().st_ino)
+    assert files.writable(path) == ""
+    ours = File(path, resolver.resolv_conf(("web",), "10.0.1.1"))
+    files.apply(Op(None, ours))
+    assert files.read(path) == ours and resolver.former(ours.content) is None
+    assert files.free_folder(path) is None
+    files.apply(Op(ours, None))
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_hosts_own_file_is_nobody_elses() -> None:

@@ -15,6 +15,7 @@ from ansible_collections.crosshost.network.plugins.module_utils.resources import
     Neighbour,
     Netns,
     NftChain,
+    NftElement,
     Peer,
     Record,
     Resource,
@@ -137,8 +138,23 @@ def test_rows_beyond_the_first_two_hundred_of_a_device_are_counted() -> None:
     assert len(lines) == 200 + 1 + 1
     assert lines[-1] == "# and 50 more FDB rows to create on vx1 in xh-a, 250 in all"
     text = render.listing(rows + more)
-    assert "xh-a: vx1: 50 more FdbEntry rows" in text
+    assert "xh-a: vx1: 50 more FDB rows" in text
     assert len(text.splitlines()) == 202
+
+
+def test_chains_and_elements_beyond_the_first_two_hundred_of_a_table_are_counted() -> None:
+    found: list[Resource] = [NftChain("box", "inet", "base", "nat", "output", -100, ())]
+    for n in range(230):
+        found.append(NftChain("box", "inet", f"service-web/s{n}-4", "", "", 0, ('[{"accept":null}]',)))
+        found.append(NftElement("box", "inet", "vip4", f'"10.0.1.{n}"', f"service-web/s{n}-4"))
+    lines = render.commands([Op(item, None) for item in found])
+    assert lines[-2:] == [
+        "# and 30 more chains to delete in nft table crosshost in box, 230 in all",
+        "# and 30 more elements to delete in nft map vip4 in box, 230 in all",
+    ]
+    assert sum("service-web/s199-4" in line for line in lines) == 2 + 1
+    assert "service-web/s200-4" not in "".join(lines)
+    assert "box: nft map vip4: 30 more elements\n" in render.listing(found)
 
 
 def test_a_listing_is_sorted_and_says_everything_that_can_differ() -> None:

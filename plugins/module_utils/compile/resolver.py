@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from ..resources import NftChain, canonical, netns_name
 from ..spec.endpoint import GATEWAY_INTERFACE
@@ -36,14 +36,14 @@ class Sandbox(NamedTuple):
     addresses: tuple[str, ...]
 
 
-def resolv_conf(networks: Sequence[str], server: str, former: str = "") -> str:
-    """The file for a sandbox. The domains that it searched before it goes on to search."""
+def resolv_conf(networks: Sequence[str], server: str, former: Optional[str] = None) -> str:
+    """The file for a sandbox. ``former`` is what was in it, if there was one; the domains that it searched it goes on to
+    search."""
     text = f"{MARK}{' '.join(networks)}\n"
-    if former:
-        text += _NOTE + "".join(f"{_KEPT}{line}\n" for line in former.split("\n"))
-    text += "".join(
-        f"{line}\n" for line in former.splitlines() if line.split()[:1] in (["search"], ["domain"])
-    )
+    if former is not None:
+        lines = former.split("\n")
+        text += _NOTE + "".join(f"{_KEPT}{line}\n" for line in lines)
+        text += "".join(f"{line}\n" for line in lines if line.split()[:1] in (["search"], ["domain"]))
     return f"{text}nameserver {server}\noptions ndots:0\n"
 
 
@@ -51,11 +51,12 @@ def is_ours(text: str) -> bool:
     return text.startswith(MARK)
 
 
-def former(text: str) -> str:
-    """What was in the file before it became ours; all of it if it is not ours."""
+def former(text: str) -> Optional[str]:
+    """What was in the file before it became ours, None if there was no file; all of it if it is not ours."""
     if not is_ours(text):
         return text
-    return "\n".join(line[len(_KEPT) :] for line in text.split("\n") if line.startswith(_KEPT))
+    kept = [line[len(_KEPT) :] for line in text.split("\n") if line.startswith(_KEPT)]
+    return "\n".join(kept) if kept else None
 
 
 def shared(sandboxes: Iterable[Sandbox]) -> dict[str, list[Sandbox]]:

@@ -32,6 +32,8 @@ from . import netns as _netns
 from .netlink import Message, NetlinkError, Socket
 from .session import Session
 
+_MODULES = {"vlan": "8021q"}  # the kinds whose module has another name
+
 
 class OpError(Exception):
     """An operation was refused. ``op`` is the one, ``reason`` the kernel's (or nft's) own words."""
@@ -231,10 +233,8 @@ class Executor:
             self._add(HOST, op, encode.link_create(first, fd, self._index(HOST, parent) if parent else 0))
             self._flush()
         except OpError as error:
-            # who is in the way may be in a namespace that nobody has a name for, where nothing finds it beforehand
-            busy = getattr(error.__cause__, "errno", 0) in (errno.EBUSY, errno.EINVAL)
-            why = f": something else holds {parent}, or it is none that can carry {link.kind}" if busy else ""
-            raise OpError(op, f"{error.reason}{why}") from error
+            code = getattr(error.__cause__, "errno", 0)
+            raise OpError(op, f"{error.reason}{_why_not(code, link.kind, parent)}") from error
         finally:
             _close([fd])
         self._indexes.pop(link.netns, None)
@@ -313,6 +313,16 @@ class Executor:
             files.apply(op)
         else:
             units.apply(op)
+
+
+def _why_not(code: int, kind: str, parent: str) -> str:
+    """What the kernel may have meant when it did not make a device of this kind."""
+    if code == errno.EOPNOTSUPP:
+        return f": this host's kernel lacks the module {_MODULES.get(kind, kind)}"
+    if code in (errno.EBUSY, errno.EINVAL):
+        # who is in the way may be in a namespace that nobody has a name for, where nothing finds it beforehand
+        return f": something else holds {parent}, or it is none that can carry {kind}"
+    return ""
 
 
 def _inner(link: Link) -> Link:

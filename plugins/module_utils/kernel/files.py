@@ -65,13 +65,38 @@ def identity(path: str) -> Optional[tuple[int, int]]:
         os.close(fd)
 
 
+def free_folder(path: str) -> Optional[tuple[int, int]]:
+    """Device and inode of the folder inside of a process's root where a file could be made; None when something is there."""
+    try:
+        folder, name = _folder(path)
+    except OSError:
+        return None
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        found = os.fstat(folder)
+        return found.st_dev, found.st_ino
+    except OSError:
+        pass
+    finally:
+        os.close(folder)
+    return None
+
+
 def writable(path: str) -> str:
     """Why a file inside of a process's root cannot be written; "" when it can."""
     try:
-        os.close(_open(path, _WRITE))
+        if free_folder(path) is None:
+            os.close(_open(path, _WRITE))
+            return ""
+        folder, _name = _folder(path)
+        try:
+            read_only = bool(os.fstatvfs(folder).f_flag & os.ST_RDONLY)
+        finally:
+            os.close(folder)
     except OSError as error:
         return error.strerror or str(error)
-    return ""
+    return os.strerror(errno.EROFS) if read_only else ""
 
 
 def apply(op: Op) -> None:
@@ -79,8 +104,7 @@ def apply(op: Op) -> None:
     item = op.subject
     assert isinstance(item, File)
     if item.path.startswith("/proc/"):
-        assert op.after is not None, "a file of a container is put back, never removed"
-        _overwrite(item)
+        _inside(op, item)
         return
     if op.after is None:
         _remove(item.path)
@@ -95,16 +119,23 @@ def _open(path: str, flags: int) -> int:
     if not path.startswith("/proc/"):
         fd = os.open(path, flags)
     else:
-        root, _, inner = path.partition(_ROOT)
-        *folders, name = inner.split("/")
-        fd = os.open(root + _ROOT[:-1], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        for folder in folders:
-            fd = _enter(fd, folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        fd = _enter(fd, name, flags)
+        folder, name = _folder(path)
+        fd = _enter(folder, name, flags)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.EINVAL, "it is no plain file")
     return fd
+
+
+def _folder(path: str) -> tuple[int, str]:
+    """A descriptor of the folder that holds a file inside of a process's root, and the file's name."""
+    root, _, inner = path.partition(_ROOT)
+    *folders, name = inner.split("/")
+    flags = os.O_DIRECTORY | os.O_CLOEXEC
+    fd = os.open(root + _ROOT[:-1], os.O_PATH | flags)
+    for folder in folders:
+        fd = _enter(fd, folder, os.O_RDONLY | os.O_NOFOLLOW | flags)
+    return fd, name
 
 
 def _enter(folder: int, name: str, flags: int) -> int:
@@ -127,11 +158,23 @@ def _write(fd: int, text: str) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-def _overwrite(item: File) -> None:
-    """The same file with other content. Its owner and mode are the container's."""
-    fd = _open(item.path, _WRITE)
-    try:
+def _inside(op: Op, item: File) -> None:
+    """The same file with other content: its owner and mode are the container's. A new one, or none any more."""
+    if op.before is not None and op.after is not None:
+        fd = _open(item.path, _WRITE)
         os.ftruncate(fd, 0)
+    else:
+        folder, name = _folder(item.path)
+        try:
+            if op.after is None:
+                os.unlink(name, dir_fd=folder)
+                return
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(name, flags, item.mode, dir_fd=folder)
+            os.fchmod(fd, item.mode)
+        finally:
+            os.close(folder)
+    try:
         _write(fd, item.content)
     finally:
         os.close(fd)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Optional
@@ -19,6 +20,9 @@ from . import netns as _netns
 FAMILY = "inet"
 _BASE = ("type", "hook", "prio", "policy")
 _TABLE = {"family": FAMILY, "name": NFT_TABLE}
+# on a host without /etc/protocols nft lists their numbers
+_PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
+_SPOKEN = re.compile(r'("key":"l4proto"}},"op":"[!=]=","right":)([0-9]+)')
 _IN_TABLE = {"family": FAMILY, "table": NFT_TABLE}
 
 
@@ -91,7 +95,7 @@ def table(netns: str, call: Call) -> list[Resource]:
     entries = _entries(call)
     for entry in entries:
         if "rule" in entry:
-            rules.setdefault(entry["rule"]["chain"], []).append(canonical(entry["rule"]["expr"]))
+            rules.setdefault(entry["rule"]["chain"], []).append(_named_protocol(entry["rule"]["expr"]))
     for entry in entries:
         if "chain" in entry:
             chain = entry["chain"]
@@ -112,11 +116,22 @@ def table(netns: str, call: Call) -> list[Resource]:
     return found
 
 
+def _named_protocol(expression: list[dict[str, Any]]) -> str:
+    text = canonical(expression)
+    if '"l4proto"' in text:
+        text = _SPOKEN.sub(lambda found: f'{found[1]}"{_PROTOCOLS.get(int(found[2]), found[2])}"', text)
+    return text
+
+
 def _map(netns: str, entry: dict[str, Any]) -> list[Resource]:
     keys = entry["type"]
     name = entry["name"]
     found: list[Resource] = [NftMap(netns, FAMILY, name, (keys,) if isinstance(keys, str) else tuple(keys))]
+    place = keys.index("inet_proto") if "inet_proto" in keys else -1
     for key, verdict in entry.get("elem", ()):
+        if place >= 0 and isinstance(key, dict):
+            spoken = key["concat"][place]
+            key["concat"][place] = _PROTOCOLS.get(spoken, spoken)
         target = verdict.get("goto", {}).get("target", "") if isinstance(verdict, dict) else ""
         found.append(NftElement(netns, FAMILY, name, canonical(key), target))
     return found

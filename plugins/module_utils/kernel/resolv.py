@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 from collections.abc import Iterator
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from ..errors import HostError
 from ..resources import File
@@ -19,16 +20,7 @@ _RESOLVED = (
     "/run/systemd/resolve/resolv.conf"  # what systemd-resolved asks, where it is behind a loopback address
 )
 _NAMED = "/etc/netns"
-_KNOWN = "/run/crosshost/resolvers"
 _OWN = "root/etc/resolv.conf"
-
-
-class Known(NamedTuple):
-    """A process whose resolv.conf was written: ``path`` is that file's, "" when the process is gone, and ``mark`` is the
-    file that remembers it."""
-
-    path: str
-    mark: File
 
 
 def host_servers(obj: str) -> list[str]:
@@ -84,45 +76,37 @@ def process_of(pid: int, container: str) -> int:
 
 
 def own_path(pid: int) -> str:
-    """A process's own resolv.conf; "" when it has none, or when it is the host's."""
+    """A process's own resolv.conf, which need not be there yet; "" when it shares the host's, or has a link there."""
     path = f"/proc/{pid}/{_OWN}"
+    try:
+        if os.stat(f"/proc/{pid}/ns/mnt").st_ino == os.stat("/proc/self/ns/mnt").st_ino:
+            return ""
+    except OSError:
+        return ""  # it is gone
     mine = files.identity(path)
+    if mine is not None:
+        return path if mine != _identity(HOSTS_OWN) else ""
+    folder = files.free_folder(path)
+    return path if folder is not None and folder != _identity(os.path.dirname(HOSTS_OWN)) else ""
+
+
+def own_files() -> Iterator[File]:
+    """The resolv.conf of all processes that have one of their own, each file once."""
+    spaces: dict[str, int] = {}
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        with contextlib.suppress(OSError):
+            spaces.setdefault(os.readlink(f"/proc/{pid}/ns/mnt"), pid)
+    seen = set()
+    for path in filter(None, map(own_path, spaces.values())):
+        which = files.identity(path)
+        if which is not None and which not in seen:
+            seen.add(which)
+            yield from files.observe([path])
+
+
+def _identity(path: str) -> Optional[tuple[int, int]]:
     try:
-        elsewhere = os.stat(f"/proc/{pid}/ns/mnt").st_ino != os.stat("/proc/self/ns/mnt").st_ino
-        hosts = os.stat(HOSTS_OWN)
-    except FileNotFoundError:
-        return path if mine and elsewhere else ""
+        found = os.stat(path)
     except OSError:
-        return ""
-    return path if mine and elsewhere and mine != (hosts.st_dev, hosts.st_ino) else ""
-
-
-def mark(pid: int, place: str) -> Optional[File]:
-    """What remembers that a process's file was written; None when there is no such process."""
-    started = _started(pid)
-    return File(f"{_KNOWN}/{pid}-{started}", f"{place}\n") if started else None
-
-
-def known() -> Iterator[Known]:
-    """The processes whose file was written."""
-    try:
-        names = sorted(os.listdir(_KNOWN))
-    except OSError:
-        return
-    for name in names:
-        found = files.read(f"{_KNOWN}/{name}")
-        pid, _, started = name.partition("-")
-        if found is None or not pid.isdigit():
-            continue
-        there = started == _started(int(pid))
-        yield Known(own_path(int(pid)) if there else "", found)
-
-
-def _started(pid: int) -> str:
-    """When a process began: with its number, a name for ever."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # the command's name, in brackets, may hold blanks and brackets
-            return file.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
+        return None
+    return found.st_dev, found.st_ino

@@ -9,6 +9,7 @@ is written after the unit was told, so that a run that is killed in between is m
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ from . import files
 LOADED = "/run/crosshost/units"
 _PROPERTIES = "Id,ActiveState,MainPID,NetworkNamespacePath"
 _TIMEOUT = 60  # seconds
-_SAID = 3  # lines of a unit's journal in an error
+_LINES, _SAID = 20, 3  # of a unit's journal: looked at, and shown in an error
 
 
 def available() -> bool:
@@ -81,10 +82,17 @@ def _remembered(name: str) -> str:
 def _demand(verb: str, name: str) -> None:
     done = _systemctl(verb, name)
     if done.returncode != 0:
-        argv = ["journalctl", "--quiet", f"--unit={name}", f"--lines={_SAID}", "--output=cat", "--no-pager"]
-        said = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_TIMEOUT).stdout
-        reason = "; ".join(said.split("\n")) or done.stderr
-        raise HostError(f"unit {name}: it does not {verb}: {' '.join(reason.split())}")
+        reason = "; ".join(_said(name)) or " ".join(done.stderr.split())
+        raise HostError(f"unit {name}: it does not {verb}: {reason}")
+
+
+def _said(name: str) -> list[str]:
+    """What a unit's own processes said last; systemd itself says no more than that they failed."""
+    argv = ["journalctl", f"--unit={name}", f"--lines={_LINES}", "--output=json", "--no-pager"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    said = [" ".join(str(row.get("MESSAGE", "")).split()) for row in rows if row.get("_PID") != "1"]
+    return list(dict.fromkeys(said))[-_SAID:]
 
 
 def _systemctl(*words: str) -> subprocess.CompletedProcess[str]:

@@ -81,8 +81,11 @@ class GwbridgeKind:
             if name not in doomed:
                 found.extend(_ports(session, name))
         if doomed:
+            from ..spec.ingress import SANDBOX  # late: only a bridge that goes needs it
+
+            spaces = {*sandboxes(), SANDBOX}
             legs = observe.endpoints(
-                session, sandboxes(), lambda link: link.netns == HOST and link.master in doomed
+                session, spaces, lambda link: link.netns == HOST and link.master in doomed
             )
             found.extend(legs.values())
         ours = {chain for name in names for _family, chain in chain_names(name)}
@@ -129,4 +132,6 @@ def _refuse_occupied(session: Session, op: Op, with_legs: bool) -> None:
     if ports:
         known = [link.alias.rpartition("/")[2].partition("@")[0] or link.name for link in ports]
         remedy = f"sandboxes use it ({', '.join(known[:5])}{', ...' if len(known) > 5 else ''}); delete their endpoints first"
+        if any(name.startswith("xh-") for name in known):
+            remedy += ", and the names of networks that go out by it (xh-NETWORK)"
         raise SpecError(gwbridge.label(op.before.name), "state", "deleted", remedy)

@@ -6,7 +6,7 @@ the host's ports are one state, so that one transaction makes or re-creates them
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Optional
 
@@ -36,7 +36,7 @@ from ..resources import (
     netns_name,
     state_of,
 )
-from ..spec import gwbridge, ingress
+from ..spec import endpoint, gwbridge, ingress
 from ..spec.ingress import SANDBOX, Ingress, Place
 from ..spec.service import Task
 from . import ingress_refusals as refusals
@@ -165,6 +165,10 @@ class IngressKind:
             except HostError as error:
                 self._missing[leg.place.word] = str(error)
                 gone |= {text for text in (leg.ip, leg.ip6) if text}
+        paths = [self._found[leg.place] for leg in alive]
+        if len(_by_node(paths)) < sum(map(_netns.exists, paths)):
+            remedy = "two of them are in one sandbox, where one is enough for all its ports"
+            raise SpecError(declared.obj, "legs", ", ".join(leg.name for leg in alive), remedy)
         ports = (
             port._replace(tasks=tuple(task for task in port.tasks if not gone & {task.ip, task.ip6}))
             for port in declared.ports
@@ -214,7 +218,7 @@ class IngressKind:
         found.update(state_of(observe.sysctls(session, settings)))
         if self._parsed and self._parsed.name not in names:
             return found  # this run is about a network that is not there
-        spaces = {SANDBOX, *self._found.values(), *self._known_paths()}
+        spaces = list(_by_node((SANDBOX, *self._found.values(), *self._known_paths())).values())
         found.update(state_of(_joined(session, [netns_name(name) for name in mine], spaces)))
         found.update(state_of(legs.observed(session, {GATE: SANDBOX})))
         view = session.view(SANDBOX)
@@ -224,19 +228,20 @@ class IngressKind:
                 # they go with the namespace, and have to be known to come back if its deletion is refused
                 going = [Sysctl(SANDBOX, name, "") for name in FORWARDING]
                 found.update(state_of(observe.sysctls(session, going)))
-        session.read_ahead(sorted({HOST, *spaces}))
-        for space in sorted({HOST, *spaces}):
+        session.read_ahead([HOST, *spaces])
+        for space in (HOST, *spaces):
             found.update(state_of(one for one in session.nft(space) if _ours(one)))
         return found
 
     def _known_paths(self) -> Iterator[str]:
-        """Where the recorded legs are."""
+        """Where the recorded legs are that are none any more."""
+        living = {place.word for place in self._found}
         for item in self._recorded:
             for leg in item.get("legs") or ():
                 chosen = {field: leg[field] for field in ingress.PLACE_OPTIONS if leg.get(field)}
-                path = known_path({"network": NAME, **chosen})
-                if path:
-                    yield path
+                at = endpoint.where({"network": NAME, **chosen})
+                if endpoint.place(at.sandbox, at.pid, at.container) not in living:
+                    yield known_path({"network": NAME, **chosen})
 
     def guard(self, session: Session, ops: Sequence[Op]) -> None:
         built = [op for op in ops if isinstance(op.subject, (Netns, Link))]
@@ -256,33 +261,6 @@ class IngressKind:
                 f"{one.obj}: gateway bridge {one.gwbridge} is not on this host; converge it first"
             )
         refusals.refuse_taken_ports(session, one, ops)
-
-    def facts(self, session: Session, recorded: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """What there is of the network, beside what was recorded of it."""
-        configs = {self.key(item): item for item in recorded}
-        present = self.owned(session)
-        view = session.view(SANDBOX)
-        found = []
-        for name in dict.fromkeys([*configs, *present]):
-            aliases = [pair.outer.alias for pair in observe.pairs(session, [netns_name(name)], [])]
-            joined = sorted(alias.partition("/")[2] for alias in aliases)
-            found.append(
-                {
-                    "name": name,
-                    "namespace": netns_name(name),
-                    "sandbox": SANDBOX,
-                    "present": name in present,
-                    "config": configs.get(name),
-                    "addresses": [
-                        f"{one.address}/{one.prefixlen}"
-                        for one in (view.addresses if view and name in present else ())
-                        if view and view.by_index[one.ifindex].owned
-                    ],
-                    "ports": sorted(_published(session)),
-                    "legs": [leg for leg in joined if leg != SANDBOX],
-                }
-            )
-        return found
 
     def settle(self, recorded: Sequence[dict[str, Any]]) -> None:
         """UDP flows end by silence alone: those that nobody answers any more are forgotten, and begin anew."""
@@ -306,6 +284,16 @@ class IngressKind:
     def refuse_missing(self) -> None:
         if self._missing:
             raise HostError("; ".join(self._missing.values()))
+
+
+def _by_node(spaces: Iterable[str]) -> dict[tuple[int, int], str]:
+    """Those of these namespaces that exist. Of two names for one the first counts: what is inside is seen once."""
+    found: dict[tuple[int, int], str] = {}
+    for space in filter(None, spaces):
+        if _netns.exists(space):
+            node = os.stat(_netns.path_of(space))
+            found.setdefault((node.st_dev, node.st_ino), space)
+    return found
 
 
 def _joined(session: Session, networks: Sequence[str], spaces: Iterable[str]) -> Iterator[Resource]:
@@ -336,13 +324,6 @@ def _concerns(item: Resource, netns: str) -> bool:
     return (isinstance(item, Netns) and item.name == netns) or (
         isinstance(item, (Link, Address)) and item.netns == netns
     )
-
-
-def _published(session: Session) -> Iterator[str]:
-    for item in session.nft(HOST):
-        if isinstance(item, NftElement) and item.map == parts.PORTS:
-            protocol, port = json.loads(item.key)["concat"]
-            yield f"{port}/{protocol}"
 
 
 def _leg_name(item: Mapping[str, Any]) -> object:

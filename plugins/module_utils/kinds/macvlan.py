@@ -82,7 +82,7 @@ class MacvlanKind:
             info = session.host.by_name.get(dev)
             if info is None or parents.is_made(info):
                 yield Promiscuous(HOST, dev)  # it goes with the device
-            elif not info.promiscuous or _is_asked(session, dev):
+            elif not info.promiscuous or self._is_ours(session, info):
                 yield compiled.memory_of(dev, info.ifindex)
                 yield Promiscuous(HOST, dev)
 
@@ -102,8 +102,6 @@ class MacvlanKind:
         for info in session.host.links:
             if self._is_about(info, names):
                 found.append(observe.link_of(session, session.host, info))
-                if info.kind == "vlan" and info.promiscuous:
-                    found.append(Promiscuous(HOST, info.name))
         shims = {shim_name(name) for name in names} & {item.name for item in found if isinstance(item, Link)}
         found.extend(observe.inside(session, HOST, shims))
         found.extend(self._asked(session, names))
@@ -123,14 +121,21 @@ class MacvlanKind:
         return info.name in known or _owner(info) in names
 
     def _asked(self, session: Session, names: Sequence[str]) -> Iterator[Resource]:
-        """What we have set on devices of others, as far as it is up to these networks, or to none any more."""
+        """What we have set on parents, as far as it is up to these networks, or to none any more."""
         wanted = {one.parent for one in self._parsed.values() if one.promiscuous}
         mine = {self._parsed[name].parent for name in names if name in self._parsed}
+        for info in session.host.links:
+            dev = info.name
+            if info.promiscuous and (dev not in wanted or dev in mine) and self._is_ours(session, info):
+                yield Promiscuous(HOST, dev)
         for dev in _asked_devices():
             if dev not in wanted or dev in mine:
                 yield from files.observe([compiled.asked_path(dev)])
-                if _is_asked(session, dev) and session.host.by_name[dev].promiscuous:
-                    yield Promiscuous(HOST, dev)
+
+    @staticmethod
+    def _is_ours(session: Session, info: LinkInfo) -> bool:
+        """Whether it was crosshost that made a device promiscuous."""
+        return parents.is_made(info) or _is_asked(session, info.name)
 
     def _leaving(self, session: Session, names: Sequence[str]) -> Iterator[Resource]:
         """The children of networks that go, and those that are not where their network is now."""

@@ -8,6 +8,7 @@ It is always brought in line as a whole, for all sandboxes of the host: what one
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ class Resolvers:
     def __init__(self, named: Mapping[str, Names], items: Iterable[Mapping[str, Any]]) -> None:
         self._named = named
         self._wheres: dict[str, endpoint.Where] = {}
-        self._pids: dict[str, int] = {}
+        self._paths: dict[str, str] = {}
         self.sandboxes = list(self._sandboxes(items))
         self.shared = resolver.shared(self.sandboxes)
         self.ports = resolver.ports(self.shared)
@@ -93,62 +94,64 @@ class Resolvers:
             if at.sandbox:
                 yield File(resolv.named_path(at.sandbox), resolver.resolv_conf(one.networks, one.server))
                 continue
-            pid = self._process(one.place, at)
-            path = resolv.own_path(pid) if pid else ""
-            there, mark = files.read(path) if path else None, resolv.mark(pid, one.place)
-            if there is not None and mark is not None:
-                former = resolver.former(there.content)
-                yield there._replace(content=resolver.resolv_conf(one.networks, one.server, former))
-                yield mark
-                mine.add(path)
-        for path in self._written():
-            there = files.read(path) if path not in mine else None
-            if there is not None and resolver.is_ours(there.content):
-                yield there._replace(content=resolver.former(there.content))
+            path = self._own_path(one.place, at)
+            if path:
+                there = files.read(path)
+                former = resolver.former(there.content) if there else None
+                ours = resolver.resolv_conf(one.networks, one.server, former)
+                yield there._replace(content=ours) if there else File(path, ours)
+                mine.add(files.identity(path))
+        for there in _written():
+            former = resolver.former(there.content)
+            if former is not None and files.identity(there.path) not in mine:
+                yield there._replace(content=former)
 
     def observed(self, desired: Iterable[File]) -> Iterator[File]:
         """The files that are ours, or that are to become ours."""
-        wanted = {item.path for item in desired}
+        wanted = {item.path for item in desired if item.path.endswith("/resolv.conf")}
         for item in resolv.named():
             if resolver.is_ours(item.content) or item.path in wanted:
                 yield item
-        yield from (one.mark for one in resolv.known())
-        yield from files.observe(path for path in sorted(wanted) if path.startswith("/proc/"))
+        inside = sorted(path for path in wanted if path.startswith("/proc/"))
+        mine = {files.identity(path) for path in inside}
+        yield from files.observe(inside)
+        yield from (one for one in _written() if files.identity(one.path) not in mine)
 
-    def _process(self, place: str, at: endpoint.Where) -> int:
-        if place not in self._pids:
-            self._pids[place] = resolv.process_of(at.pid, at.container)
-        return self._pids[place]
+    def _own_path(self, place: str, at: endpoint.Where) -> str:
+        """The file of a container or process; "" when it does not run, or has none of its own."""
+        if place not in self._paths:
+            pid = resolv.process_of(at.pid, at.container)
+            self._paths[place] = resolv.own_path(pid) if pid else ""
+        return self._paths[place]
 
-    @staticmethod
-    def _written() -> Iterator[str]:
-        """The files of processes that were written. A container that was started again since has kept what was in it."""
-        for one in resolv.known():
-            kind, _, container = one.mark.content.strip().partition(":")
-            if one.path or kind != "container":
-                path = one.path
-            else:
-                pid = resolv.process_of(0, container)
-                path = resolv.own_path(pid) if pid else ""
-            if path:
-                yield path
+
+def _written() -> Iterator[File]:
+    """The files of containers and processes that are ours."""
+    return (one for one in resolv.own_files() if resolver.is_ours(one.content))
 
 
 def guard(ops: Sequence[Op]) -> None:
     """Refuse to take over a named sandbox's file of somebody else's, and files that cannot be written."""
     for op in ops:
         item = op.subject
-        if not isinstance(item, File) or not isinstance(op.before, File):
+        if not isinstance(item, File):
             continue
         if item.path.startswith("/proc/"):
             reason = files.writable(item.path)
             if reason:
                 remedy = "mount it writable, or set dns: false on the endpoint"
                 raise HostError(f"names: {item.path}: {reason}; {remedy}")
-        elif item.path.endswith("/resolv.conf") and not resolver.is_ours(op.before.content):
+        elif item.path.endswith("/resolv.conf") and _is_foreign(op):
             raise CollisionError(
                 f"names: {item.path}: crosshost did not write it; remove it, or set dns: false on the sandbox's endpoints"
             )
+
+
+def _is_foreign(op: Op) -> bool:
+    """True for a change of a file that is not ours, and where something else than a file is in the way."""
+    if isinstance(op.before, File):
+        return not resolver.is_ours(op.before.content)
+    return os.path.lexists(op.subject.path) if isinstance(op.subject, File) else False
 
 
 def _end(names: Names, item: Mapping[str, Any]) -> _End:

@@ -15,6 +15,7 @@ from .overlay import MTU_MIN_IPV4, MTU_MIN_IPV6
 from .subnets import Subnet, refuse_overlaps, usable
 
 NAME_DEFAULT = "xh_gwbridge"
+_TAKEN = ("bridge", "publish", "service", "ingress")  # a gateway bridge's chains bear its name
 OPTIONS = ("name", "subnet", "gateway", "subnet6", "gateway6", "icc", "ip_masquerade", "mtu")
 
 
@@ -42,6 +43,9 @@ def parse(item: Mapping[str, Any]) -> Gwbridge:
     given = {field: value for field, value in item.items() if value is not None}
     name = fields.ifname(label(repr(item.get("name"))), "name", given.get("name", NAME_DEFAULT))
     obj = label(name)
+    if name.partition("-")[0] in _TAKEN:
+        remedy = f"nft chains of other objects begin with {name.partition('-')[0]}-; take another name"
+        raise SpecError(obj, "name", name, remedy)
     fields.known_only(obj, item, OPTIONS)
     subnets = []
     for version, suffix in ((4, ""), (6, "6")):
