@@ -10,33 +10,40 @@ from dataclasses import replace
 from typing import Any
 
 from . import names
-from .expect import SANDBOX, ZERO_MAC, Host, Wanted, bridge_blocks, wanted_chains, wanted_host
+from .expect import SANDBOX, ZERO_MAC, Host, Wanted, bridge_blocks
+from .expect_macvlan import promiscuous
 from .read import HOST, Device, Facts, Runner, Space, local_runner, read_host
-from .rules import rule_words
+from .settle import shared_names, wrong_modes
+from .tables import TABLE, compare_table, tables
+from .whole import wanted_host
 
 _GROUP = "30840"
 
 
 def check(host: Host, run: Runner = local_runner) -> list[str]:
     """Read a host's kernel through ``run`` and compare it with the host's declarations. [] when all is as declared."""
-    pids = [str(end["pid"]) for end in host.get("endpoints") or [] if end.get("pid")]
-    return compare(host, read_host(run, sorted(set(pids))))
+    networks = host.get("ingress") or []
+    joined = [*(host.get("endpoints") or []), *(leg for one in networks for leg in one.get("legs") or [])]
+    pids = {str(end["pid"]) for end in joined if end.get("pid")}
+    return compare(host, read_host(run, sorted(pids)))
 
 
 def compare(host: Host, facts: Facts) -> list[str]:
-    spaces = wanted_host(host)
-    names.add_legs(spaces, host)
     found = [f"/run/netns/{name}: a dead name, no namespace" for name in facts.dead]
+    found += wrong_modes(host, facts)
+    shared = shared_names(host)
+    facts = replace(facts, spaces={name: one for name, one in facts.spaces.items() if name not in shared})
+    spaces, wrong = wanted_host(host, facts)
+    names.add_legs(spaces, host)
+    found += wrong
     for name, wanted in spaces.items():
         space = facts.spaces.get(name)
         if space is None:
             found.append(f"namespace {name}: missing")
             continue
         found += [f"{name or 'host'}: {line}" for line in _space(name, wanted, space, facts)]
-        if name and not wanted.foreign and not names.serves(host, name):
-            found += [
-                f"{name}: nft table {family} {table}: unexpected" for family, table in _nft_tables(space)
-            ]
+        if not names.serves(host, name):
+            found += [f"{name or 'host'}: {line}" for line in _rules(name, wanted, space)]
     for name, space in facts.spaces.items():
         ours = name.startswith("xh-") or space.mark.startswith("crosshost:")
         if name not in spaces and ours:
@@ -45,9 +52,16 @@ def compare(host: Host, facts: Facts) -> list[str]:
         if wanted.leg and name in facts.spaces:
             found += [f"{name}: {line}" for line in _leg(name, wanted, host, facts)]
     found += _tunnel_sockets(host, facts)
-    found += _chains(host, facts.spaces[HOST])
+    found += promiscuous(host, facts)
     found += names.compare_names(spaces, host, facts)
     return found + _legs_of_nobody(spaces, facts)
+
+
+def _rules(name: str, wanted: Wanted, space: Space) -> Iterator[str]:
+    yield from compare_table(wanted.table, space)
+    for family, table in tables(space):
+        if name and not wanted.foreign and (family, table) != ("inet", TABLE):
+            yield f"nft table {family} {table}: unexpected"
 
 
 def _space(name: str, wanted: Wanted, space: Space, facts: Facts) -> Iterator[str]:
@@ -56,7 +70,7 @@ def _space(name: str, wanted: Wanted, space: Space, facts: Facts) -> Iterator[st
         yield from _loopback(wanted, space)
     ours: dict[str, str] = {}
     for label, attributes in wanted.links.items():
-        device = _find(label, space)
+        device = _find(label, attributes, space)
         if device is None:
             yield f"link {label}: missing"
             continue
@@ -98,10 +112,13 @@ def _mac_of(text: str, facts: Facts) -> str:
     return device.mac if device else f"that of {text[1:]}"
 
 
-def _find(label: str, space: Space) -> Device | None:
+def _find(label: str, wanted: Mapping[str, Any], space: Space) -> Device | None:
+    """By its name, or by its alias (``@alias#kind`` where several kinds have it)."""
     if not label.startswith("@"):
         return space.devices.get(label)
-    return next((device for device in space.devices.values() if device.alias == label[1:]), None)
+    alias, _, kind = label[1:].partition("#")
+    some = (one for one in space.devices.values() if one.alias == alias)
+    return next((one for one in some if not kind or one.kind == wanted["kind"]), None)
 
 
 def _link(wanted: Mapping[str, Any], device: Device, space: Space, facts: Facts) -> Iterator[str]:
@@ -120,6 +137,8 @@ def _link(wanted: Mapping[str, Any], device: Device, space: Space, facts: Facts)
         "learning": device.data.get("learning"),
         "proxy": device.data.get("proxy", False),
         "multicast": device.data.get("group", device.data.get("group6", "")),
+        "mode": device.data.get("mode"),
+        "parent": _above(device.parent, facts.spaces[HOST]),
         "local_mac": bool(device.mac and int(device.mac[:2], 16) & 2),
     }
     for field, value in wanted.items():
@@ -136,6 +155,13 @@ def _link(wanted: Mapping[str, Any], device: Device, space: Space, facts: Facts)
             yield f"lower device: {lower} is none of the host's"
 
 
+def _above(text: str, host: Space) -> str:
+    """The name of the host's device that a child stands on."""
+    if not text.isdigit():
+        return text
+    return next((one.name for one in host.devices.values() if one.index == int(text)), text)
+
+
 def _lower(device: Device, space: Space, host: Space) -> str:
     text = device.lower
     if text in space.devices:
@@ -150,7 +176,11 @@ def _lower(device: Device, space: Space, host: Space) -> str:
 def _tables(wanted: Wanted, space: Space, ours: Mapping[str, str], looked_at: set[str]) -> Iterator[str]:
     present = {row for row in space.addresses if row[0] in looked_at}
     yield from _sets("address", wanted.addresses, present)
-    connected = {(str(ipaddress.ip_interface(address).network), dev, "") for dev, address in wanted.addresses}
+    connected = {
+        (str(ipaddress.ip_interface(address).network), dev, "")
+        for dev, address in wanted.addresses
+        if not address.endswith("/32")  # which leads to itself alone
+    }
     routes = {
         row for row in space.routes if row[1] in looked_at or (looked_at and row[1] not in space.devices)
     }
@@ -189,10 +219,6 @@ def _sets(what: str, wanted: Iterable[tuple[str, ...]], present: Iterable[tuple[
     yield from (f"{what} {' '.join(row)}: unexpected" for row in sorted(found - should))
 
 
-def _nft_tables(space: Space) -> list[tuple[str, str]]:
-    return [(entry["table"]["family"], entry["table"]["name"]) for entry in space.nft if "table" in entry]
-
-
 def _leg(name: str, wanted: Wanted, host: Host, facts: Facts) -> Iterator[str]:
     """A sandbox's way out: gw0 inside, a port of the gateway bridge outside."""
     bridge = next((b for b in host["gwbridges"] if (b.get("name") or "xh_gwbridge") == wanted.leg), None)
@@ -211,16 +237,17 @@ def _leg(name: str, wanted: Wanted, host: Host, facts: Facts) -> Iterator[str]:
         **common,
         "master": wanted.leg,
         "pattern": "vg[0-9a-f]{10}",
-        "port isolated": not bridge.get("icc"),
+        "port isolated": not bridge.get("icc") and not wanted.gate,
+        "port hairpin": bool(bridge.get("icc")),
     }
     yield from (
         f"link gw0: {line}" for line in _link({**common, "master": ""}, inner, facts.spaces[name], facts)
     )
     yield from (f"port {port.name}: {line}" for line in _link(shown, port, facts.spaces[HOST], facts))
-    yield from _leg_addresses(name, bridge, facts)
+    yield from _leg_addresses(name, wanted, bridge, facts)
 
 
-def _leg_addresses(name: str, bridge: Mapping[str, Any], facts: Facts) -> Iterator[str]:
+def _leg_addresses(name: str, leg: Wanted, bridge: Mapping[str, Any], facts: Facts) -> Iterator[str]:
     space = facts.spaces[name]
     present = {address for dev, address in space.addresses if dev == "gw0"}
     routes = {row[:3] for row in space.routes if row[1] == "gw0"}
@@ -237,7 +264,9 @@ def _leg_addresses(name: str, bridge: Mapping[str, Any], facts: Facts) -> Iterat
         }
         if others:
             yield f"link gw0: address {', '.join(others)} is in another namespace too"
-        wanted |= {(str(block), "gw0", ""), ("0.0.0.0/0" if block.version == 4 else "::/0", "gw0", gateway)}
+        wanted.add((str(block), "gw0", ""))
+        if block.version in leg.routed:
+            wanted.add(("0.0.0.0/0" if block.version == 4 else "::/0", "gw0", gateway))
     if len(present) != len(bridge_blocks(bridge)):
         yield f"link gw0: {len(present)} addresses, should be {len(bridge_blocks(bridge))}"
     yield from _sets("route", wanted, routes)
@@ -265,30 +294,6 @@ def _tunnel_sockets(host: Host, facts: Facts) -> Iterator[str]:
     for port in sorted(ports):
         if not re.search(rf":{port}\s", listening):
             yield f"host: no UDP socket on port {port} for the tunnels"
-
-
-def _chains(host: Host, space: Space) -> Iterator[str]:
-    wanted = wanted_chains(host)
-    rules: dict[tuple[str, str], list[str]] = {}
-    found = set()
-    for entry in space.nft:
-        rule = entry.get("rule")
-        if rule and rule["table"] == "crosshost":
-            rules.setdefault((rule["family"], rule["chain"]), []).append(rule_words(rule["expr"]))
-    for entry in space.nft:
-        chain = entry.get("chain")
-        if chain and chain["table"] == "crosshost":
-            base = f"{chain.get('type')} {chain.get('hook')} {chain.get('prio')}"
-            lines = tuple(rules.get((chain["family"], chain["name"]), ()))
-            found.add((base, lines))
-            if chain["family"] != "inet" or chain.get("policy") != "accept":
-                yield f"host: nft chain {chain['name']}: family {chain['family']}, policy {chain.get('policy')}"
-    for base, lines in sorted(wanted - found):
-        yield f"host: nft chain ({base}) with {list(lines)}: missing"
-    for base, lines in sorted(found - wanted):
-        yield f"host: nft chain ({base}) with {list(lines)}: unexpected"
-    if not wanted and ("inet", "crosshost") in _nft_tables(space):
-        yield "host: nft table inet crosshost: unexpected"
 
 
 __all__ = ["SANDBOX", "ZERO_MAC", "check", "compare"]

@@ -2,7 +2,8 @@
 """From a host's declarations to what its namespaces have to hold.
 
 A host is a mapping: ``vtep``, ``underlay`` (device), ``underlay_mtu``, and the modules' config lists
-``overlay_networks`` (with their defaults filled in), ``gwbridges``, ``endpoints``, ``bridge_networks``, ``macvlan_networks``, ``services``, ``names``, ``ingress``.
+``overlay_networks`` (with their defaults filled in), ``gwbridges``, ``bridge_networks``, ``macvlan_networks``,
+``endpoints``, ``services``, ``names`` and ``ingress``. The other files of this folder have a kind each.
 """
 
 from __future__ import annotations

@@ -51,9 +51,7 @@ def name_of(end: Mapping[str, Any]) -> str:
 def own_block(network: Mapping[str, Any], text: str) -> tuple[Any, str]:
     """The subnet with this address, and its gateway."""
     address = ipaddress.ip_address(text)
-    return next(
-        one for one in network["blocks"] if one[0].version == address.version and address in one[0]
-    )
+    return next(one for one in network["blocks"] if one[0].version == address.version and address in one[0])
 
 
 def settle(host: Host, facts: Facts) -> tuple[list[End], list[str]]:
@@ -109,10 +107,14 @@ def _address(
     if len(mine) != 1:
         return "", [f"addresses {sorted(there)}: exactly one of {where} is needed"]
     reserved = {gateway for _block, gateway in network["blocks"]}
-    reserved |= {text for subnet in network["subnets"] for text in (subnet.get("aux_addresses") or {}).values()}
+    reserved |= {
+        text for subnet in network["subnets"] for text in (subnet.get("aux_addresses") or {}).values()
+    }
     reserved |= {network.get("shim"), network.get("shim6")}
     block, _gateway = own_block(network, mine[0])
-    reserved |= {str(block.network_address)} | ({str(block.broadcast_address)} if block.version == 4 else set())
+    reserved |= {str(block.network_address)} | (
+        {str(block.broadcast_address)} if block.version == 4 else set()
+    )
     if mine[0] in reserved:
         return mine[0], [f"address {mine[0]} is reserved"]
     return mine[0], [f"address {mine[0]} is another endpoint's too"] if mine[0] in others else []
@@ -136,7 +138,13 @@ def ways_out(host: Host, ends: list[End]) -> dict[str, dict[int, End]]:
 
 def _rank(host: Host, network: Mapping[str, Any], end: End) -> tuple[Any, ...]:
     single = len(_families(host, network, end)) < 2
-    return -int(end.get("gw_priority") or 0), network["kind"] == "overlay", single, end["network"], name_of(end)
+    return (
+        -int(end.get("gw_priority") or 0),
+        network["kind"] == "overlay",
+        single,
+        end["network"],
+        name_of(end),
+    )
 
 
 def _families(host: Host, network: Mapping[str, Any], end: End) -> set[int]:
@@ -152,7 +160,11 @@ def _families(host: Host, network: Mapping[str, Any], end: End) -> set[int]:
 
 def routed(network: Mapping[str, Any]) -> bool:
     """True where the host routes for its sandboxes, without a gateway."""
-    return network.get("driver") == "ipvlan" and network.get("mode") in ("l3", "l3s") and bool(network.get("parent"))
+    return (
+        network.get("driver") == "ipvlan"
+        and network.get("mode") in ("l3", "l3s")
+        and bool(network.get("parent"))
+    )
 
 
 def wrong_modes(host: Host, facts: Facts) -> Iterator[str]:

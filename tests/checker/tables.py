@@ -43,9 +43,7 @@ class Table:
 
 def read_table(space: Space) -> Table:
     """What there is. Chains to which nothing leads are ``spare``."""
-    chains = {
-        entry["chain"]["name"]: entry["chain"] for entry in space.nft if _ours(entry, "chain", "inet")
-    }
+    chains = {entry["chain"]["name"]: entry["chain"] for entry in space.nft if _ours(entry, "chain", "inet")}
     rules: dict[str, list[Any]] = {name: [] for name in chains}
     for entry in space.nft:
         if _ours(entry, "rule", "inet"):

@@ -112,7 +112,7 @@ OTHER: Declared = {
         {"name": "back", "subnets": [{"subnet": "10.71.0.0/24"}], "internal": True},
     ],
     "macvlan": [
-        {**LAN, "shim": "10.98.0.129", "host_range": ["10.98.0.144/28"], "promiscuous": True, "mtu": 1400}
+        {**LAN, "shim": "10.98.0.140", "host_range": ["10.98.0.144/28"], "promiscuous": True, "mtu": 1400}
     ],
     "endpoint": [
         end("web", "t1", ip="10.50.0.21", ip6="fd50::11"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,9 @@ def test_every_kind_is_made_and_taken_away_again(site_lab: SiteLab, tmp_path: Pa
         site_lab.script(
             host, "echo 0 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv6/conf/all/forwarding"
         )
+    deadline = time.monotonic() + 20  # the kernel takes namespaces down in its own time
+    while [site_lab.picture(host) for host in HOSTS] != clean and time.monotonic() < deadline:
+        time.sleep(1)
     assert [site_lab.picture(host) for host in HOSTS] == clean
 
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import cast
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from typing import Callable, cast
 
 from ..compile.endpoint import addresses, endpoint_alias
 from ..compile.macvlan import compile_child, parent_of, routed, routes_to, shim_name
@@ -14,7 +14,7 @@ from ..errors import HostError
 from ..kernel import observe
 from ..kernel.children import children
 from ..kernel.session import Session
-from ..resources import HOST, Address, Link, Resource, Route
+from ..resources import HOST, Address, Key, Link, Resource, Route, key
 from ..spec.endpoint import Endpoint
 from ..spec.macvlan import Macvlan
 from ..spec.networks import Network
@@ -52,24 +52,40 @@ def lans(networks: Mapping[str, Network], names: Iterable[str]) -> list[Macvlan]
 
 
 def routes(
-    session: Session, network: Macvlan, names: Collection[str], ends: Iterable[Endpoint], check_mode: bool
+    session: Session,
+    network: Macvlan,
+    names: Collection[str],
+    living: Iterable[str],
+    ends: Iterable[Endpoint],
+    check_mode: bool,
 ) -> Iterator[Route]:
     """The host's routes over its own child to endpoints of a network: to ``ends``, which are what is left of ``names``, and to
-    all others that are there."""
+    all others that are there and ``living``."""
     if shim_name(network.name) not in session.host.by_name and not check_mode:
         return  # when it is made, it gets its routes
-    mine = set(map(endpoint_alias, names))
-    others = children(
-        session, spaces(session), lambda link: network_of(link) == network.name and link.alias not in mine
-    )
-    found = [item.address for item in others if isinstance(item, Address)]
+    others = set(map(endpoint_alias, living)) - set(map(endpoint_alias, names))
+    found = list(_addresses(session, network, lambda alias: alias in others))
     found += [text for end in ends if end.network == network.name for text in (end.ip, end.ip6) if text]
     yield from routes_to(network, found)
 
 
-def routes_there(session: Session, network: Macvlan) -> Iterator[Route]:
-    """The routes of that kind that the host has."""
+def routes_there(
+    session: Session, network: Macvlan, names: Collection[str], desired: Container[Key]
+) -> Iterator[Route]:
+    """The routes of that kind that the host has, but for those to endpoints which are none of ``names``."""
+    mine = set(map(endpoint_alias, names))
     blocks = set(routed(network))
+    others = set(_addresses(session, network, lambda alias: alias not in mine))
     for item in observe.inside(session, HOST, {shim_name(network.name)}):
-        if isinstance(item, Route) and item.dst not in blocks:
+        if not isinstance(item, Route) or item.dst in blocks:
+            continue
+        if key(item) in desired or item.dst.partition("/")[0] not in others:
             yield item
+
+
+def _addresses(session: Session, network: Macvlan, wanted: Callable[[str], bool]) -> Iterator[str]:
+    """The addresses of a network's endpoints that are there, of those whose alias is wanted."""
+    chosen = children(
+        session, spaces(session), lambda link: network_of(link) == network.name and wanted(link.alias)
+    )
+    return (item.address for item in chosen if isinstance(item, Address))

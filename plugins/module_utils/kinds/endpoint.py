@@ -107,7 +107,11 @@ class EndpointKind:
         return state_of(dict.fromkeys(found))
 
     def _ways_in(
-        self, session: Session, names: Sequence[str], ends: Optional[Sequence[Endpoint]] = None
+        self,
+        session: Session,
+        names: Sequence[str],
+        ends: Sequence[Endpoint] = (),
+        desired: Optional[State] = None,
     ) -> Iterator[Resource]:
         """The host's own routes to endpoints on its LANs: as they are to be for ``ends``, or as they are."""
         if all(network.driver in ("overlay", "bridge") for network in self._ground.networks.values()):
@@ -115,10 +119,10 @@ class EndpointKind:
         from . import children  # late: only networks of these drivers need it
 
         for network in children.lans(self._ground.networks, names):
-            if ends is None:
-                yield from children.routes_there(session, network)
+            if desired is not None:
+                yield from children.routes_there(session, network, names, desired)
             else:
-                yield from children.routes(session, network, names, ends, self._check_mode)
+                yield from children.routes(session, network, names, self._parsed, ends, self._check_mode)
 
     def _joined(self, session: Session, names: Sequence[str], touched: set[str]) -> dict[str, _Joined]:
         """The endpoints of these sandboxes that are to be made or that are there, settled."""
@@ -246,7 +250,7 @@ class EndpointKind:
             from . import publishing
 
             found.update(state_of(publishing.observed(session)))
-        found.update(state_of(self._ways_in(session, names)))
+        found.update(state_of(self._ways_in(session, names, desired=desired)))
         found.update(state_of(self._services_left(session, recorded)))
         return found
 

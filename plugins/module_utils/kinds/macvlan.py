@@ -98,10 +98,10 @@ class MacvlanKind:
     # -- what is there
 
     def observed(self, session: Session, names: Sequence[str], desired: State) -> State:
-        found: list[Resource] = []
-        for info in session.host.links:
-            if self._is_about(info, names):
-                found.append(observe.link_of(session, session.host, info))
+        host = session.host
+        found: list[Resource] = [
+            observe.link_of(session, host, info) for info in host.links if self._is_about(info, names)
+        ]
         shims = {shim_name(name) for name in names} & {item.name for item in found if isinstance(item, Link)}
         found.extend(observe.inside(session, HOST, shims))
         found.extend(self._asked(session, names))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ..errors import SpecError
-from . import cluster_hosts, fields, ingress, overlay
+from . import cluster_hosts, fields, ingress
 from .cluster_addresses import ExhaustedError, allocate
 from .cluster_endpoints import Placed
 from .cluster_hosts import Declared, Host
@@ -84,17 +84,7 @@ def parse_ground(declared: Sequence[Declared], hosts: Mapping[str, Host], port: 
     for field in ("mtu", "data_path_port"):
         if field in item:
             item[field] = cluster_hosts.number(item[field])
-    try:
-        parsed = overlay.parse({"data_path_port": port, **item})
-    except SpecError as error:
-        raise SpecError(obj, error.field, error.value, error.remedy) from None
-    for version in (4, 6):
-        if sum(one.version == version for one in parsed.subnets) > 1:
-            remedy = f"declare one IPv{version} subnet: every host and task has one address in it"
-            raise SpecError(obj, "subnets", item["subnets"], remedy)
-    if len(parsed.segments()) > 1:
-        remedy = "give both subnets one VNI: every host and task is in both by one interface"
-        raise SpecError(obj, "subnets", item["subnets"], remedy)
+    parsed = ingress.parse_network(obj, name, {"data_path_port": port, **item})
     one_family(obj, hosts.values())
     by_hand = {
         version: _by_hand(obj, option, given.get(option, {}), version, parsed.subnets, hosts)

@@ -127,7 +127,7 @@ def parse(item: Mapping[str, Any], bridges: Mapping[str, Gwbridge]) -> Ingress:
     obj = label(name)
     fields.known_only(obj, item, OPTIONS)
     given = fields.given(item)
-    network = _network(obj, name, given)
+    network = parse_network(obj, name, given)
     reader = _Reader(obj, network)
     address = reader.own("address", given.get("address"), 4)
     address6 = reader.own("address6", given.get("address6"), 6)
@@ -142,7 +142,7 @@ def _list(obj: str, given: Mapping[str, Any], field: str) -> list[Any]:
     return fields.sequence(obj, field, given.get(field, []))
 
 
-def _network(obj: str, name: str, given: Mapping[str, Any]) -> Overlay:
+def parse_network(obj: str, name: str, given: Mapping[str, Any]) -> Overlay:
     """The overlay that carries it: one segment, so that every sandbox and task is in it by one interface."""
     item = {field: given[field] for field in NETWORK_OPTIONS if field in given}
     try:
