@@ -73,7 +73,8 @@ def show(as_json: bool) -> int:
         print(f"macvlan  {lan['name']:<20} {_presence(lan)}  {where}  {' '.join(lan['shim'])}".rstrip())
     for end in found["endpoints"]:
         print(
-            f"endpoint {end['id']:<20} {_presence(end)}  {end['interface'] or '-'}  {' '.join(end['addresses'])}"
+            f"endpoint {end['id']:<20} {_presence(end)}  {end['interface'] or '-'}  "
+            f"{' '.join([*end['addresses'], *end['published']])}".rstrip()
         )
     _show_services(found)
     for lines in found["drift"].values():
@@ -86,7 +87,7 @@ def show(as_json: bool) -> int:
 
 def _show_services(found: dict[str, Any]) -> None:
     for one in found["services"]:
-        where = f"in {len(one['sandboxes'])} sandboxes"
+        where = f"sandboxes: {len(one['sandboxes'])}"
         print(f"service  {one['id']:<20} {_presence(one)}  {' '.join(one['vips']) or 'dnsrr'}  {where}")
     for mesh in found["ingress"]:
         where = f"{' '.join(mesh['addresses'])}  {len(mesh['ports'])} ports, {len(mesh['legs'])} tasks here"

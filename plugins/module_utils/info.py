@@ -5,26 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
 from . import record
 from .converge import Kind, converge, need_root
 from .errors import CrosshostError
 from .kernel import observe
-from .kernel.children import children
-from .kernel.decode import LinkInfo
 from .kernel.session import Session
-from .kinds import bridge_facts, ingress_facts, macvlan_facts
+from .kinds import bridge_facts, endpoint_facts, ingress_facts, macvlan_facts
 from .kinds.bridge import BridgeKind
 from .kinds.endpoint import EndpointKind
 from .kinds.gwbridge import GwbridgeKind
 from .kinds.ingress import IngressKind
-from .kinds.legs import is_leg
 from .kinds.macvlan import MacvlanKind
 from .kinds.names import NamesKind, running_servers
 from .kinds.overlay import OverlayKind
-from .kinds.places import known_path
 from .kinds.service import ServiceKind
 from .resources import HOST, Address, FdbEntry, Link, Neighbour, State, mark_of, netns_name
 
@@ -128,48 +124,6 @@ def _gwbridges(session: Session, recorded: list[dict[str, Any]]) -> list[dict[st
     return facts
 
 
-def _endpoints(session: Session, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    kind = EndpointKind()
-    configs = {kind.key(item): item for item in recorded}
-    spaces = [HOST, *(netns_name(name) for name in OverlayKind({}).owned(session))]
-    inner = {*filter(None, map(known_path, recorded)), *observe.sandbox_names(session)}
-    joined = {
-        pair.outer.alias.partition(":")[2]: pair.inner or ("", None)
-        for pair in observe.pairs(session, spaces, inner)
-        if "/" in pair.outer.alias and not is_leg(pair.outer)
-    }
-    joined.update(_children(session, inner))
-    facts = []
-    for name in dict.fromkeys([*configs, *joined]):
-        netns, info = joined.get(name, ("", None))
-        view = session.view(netns) if netns else None
-        facts.append(
-            {
-                "id": name,
-                "present": name in joined,
-                "config": configs.get(name),
-                "netns": netns,
-                "interface": info.name if info else None,
-                "mac": info.mac if info else None,
-                "mtu": info.mtu if info else None,
-                "addresses": [
-                    f"{one.address}/{one.prefixlen}"
-                    for one in (view.addresses if view else ())
-                    if info and one.ifindex == info.ifindex
-                ],
-            }
-        )
-    return facts
-
-
-def _children(session: Session, spaces: Iterable[str]) -> Iterator[tuple[str, tuple[str, LinkInfo]]]:
-    """The endpoints of macvlan and ipvlan networks: a device in the sandbox is all that they are."""
-    for item in children(session, sorted(spaces), lambda link: "/" in link.alias):
-        view = session.view(item.netns) if isinstance(item, Link) else None
-        if view is not None and isinstance(item, Link):
-            yield item.alias.partition(":")[2], (item.netns, view.by_name[item.name])
-
-
 def _names(_session: Session, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The name servers. Those whose name has colons serve the sandboxes that are in these networks together."""
     configs = {item["network"]: item for item in recorded}
@@ -191,7 +145,7 @@ _FACTS: dict[str, Callable[[Session, list[dict[str, Any]]], list[dict[str, Any]]
     "gwbridges": _gwbridges,
     "bridge_networks": bridge_facts.facts,
     "macvlans": macvlan_facts.facts,
-    "endpoints": _endpoints,
+    "endpoints": endpoint_facts.facts,
     "services": lambda session, recorded: ServiceKind().facts(session, recorded),
     "ingress": ingress_facts.facts,
     "names": _names,

@@ -72,7 +72,7 @@ endpoints:
   returned: when gathered
   type: list
   elements: dict
-  sample: [{id: web/shop, present: true, interface: eth0, netns: shop, addresses: [10.0.1.11/24], config: {network: web}}]
+  sample: [{id: web/shop, present: true, interface: eth0, netns: shop, addresses: [10.0.1.11/24], published: ['8080:80/tcp'], config: {network: web}}]
 services:
   description: The services, with the sandboxes of this host in which their virtual addresses answer.
   returned: when gathered

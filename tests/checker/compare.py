@@ -138,7 +138,7 @@ def _link(wanted: Mapping[str, Any], device: Device, space: Space, facts: Facts)
         "proxy": device.data.get("proxy", False),
         "multicast": device.data.get("group", device.data.get("group6", "")),
         "mode": device.data.get("mode"),
-        "parent": _above(device.parent, facts.spaces[HOST]),
+        "parent": _lower(device, space, facts.spaces[HOST]),
         "local_mac": bool(device.mac and int(device.mac[:2], 16) & 2),
     }
     for field, value in wanted.items():
@@ -153,13 +153,6 @@ def _link(wanted: Mapping[str, Any], device: Device, space: Space, facts: Facts)
         lower = _lower(device, space, facts.spaces[HOST])
         if lower not in facts.spaces[HOST].devices:
             yield f"lower device: {lower} is none of the host's"
-
-
-def _above(text: str, host: Space) -> str:
-    """The name of the host's device that a child stands on."""
-    if not text.isdigit():
-        return text
-    return next((one.name for one in host.devices.values() if one.index == int(text)), text)
 
 
 def _lower(device: Device, space: Space, host: Space) -> str:

@@ -32,7 +32,6 @@ class Device:
     lower: (
         str  # the name that iproute2 prints for a tunnel's device, which it looks up in the wrong namespace
     )
-    parent: str = ""  # the device that it stands on: its name, or its number in another namespace
     promiscuous: bool = False
 
 
@@ -158,6 +157,7 @@ def _device(space: Space, entry: dict[str, Any]) -> None:
         data=data,
         port=info.get("info_slave_data", {}),
         lower=_lower(entry, info),
+        promiscuous="PROMISC" in entry["flags"],
     )
     for one in entry.get("addr_info", []):
         if "local" in one and not one["local"].startswith("fe80:"):
@@ -166,7 +166,7 @@ def _device(space: Space, entry: dict[str, Any]) -> None:
 
 def _lower(entry: dict[str, Any], info: dict[str, Any]) -> str:
     """A tunnel's device is among its data; a child's parent is not, and has but a number when it is elsewhere."""
-    if info.get("info_kind") in ("macvlan", "ipvlan"):
+    if info.get("info_kind") in ("macvlan", "ipvlan", "vlan"):
         number = f"if{entry['link_index']}" if "link_index" in entry else ""
         return str(entry.get("link", number))
     return str(info.get("info_data", {}).get("link", ""))

@@ -51,7 +51,9 @@ def name_of(end: Mapping[str, Any]) -> str:
 def own_block(network: Mapping[str, Any], text: str) -> tuple[Any, str]:
     """The subnet with this address, and its gateway."""
     address = ipaddress.ip_address(text)
-    return next(one for one in network["blocks"] if one[0].version == address.version and address in one[0])
+    same = (one for one in network["blocks"] if one[0].version == address.version)
+    block, gateway = next(one for one in same if address in one[0])
+    return block, str(gateway)
 
 
 def settle(host: Host, facts: Facts) -> tuple[list[End], list[str]]:
@@ -88,11 +90,13 @@ def _chosen(end: End, network: Mapping[str, Any]) -> list[int]:
 
 def _ranges(network: Mapping[str, Any], version: int) -> list[Any]:
     own = [ipaddress.ip_network(text) for text in network.get("host_range") or []]
-    found = [block for block in own if block.version == version]
-    for subnet in [] if found else network["subnets"]:
-        if subnet.get("ip_range") or network["kind"] == "bridge":
-            found.append(ipaddress.ip_network(subnet.get("ip_range") or subnet["subnet"]))
-    return [block for block in found if block.version == version]
+    mine = [block for block in own if block.version == version]
+    some = [one.get("ip_range") or one["subnet"] for one in network["subnets"] if _hands_out(network, one)]
+    return mine or [block for block in map(ipaddress.ip_network, some) if block.version == version]
+
+
+def _hands_out(network: Mapping[str, Any], subnet: Mapping[str, Any]) -> bool:
+    return bool(subnet.get("ip_range")) or network["kind"] == "bridge"
 
 
 def _address(

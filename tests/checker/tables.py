@@ -80,27 +80,34 @@ def compare_table(wanted: Table, space: Space) -> Iterator[str]:
         yield f"nft chain ({hook}) with {list(rules)}: missing"
     for hook, rules in sorted((found.bases - wanted.bases).elements()):
         yield f"nft chain ({hook}) with {list(rules)}: unexpected"
-    for name in sorted(set(wanted.types) - set(found.types)):
-        yield f"nft map {name}: missing"
-    for name in sorted(set(found.types) - set(wanted.types)):
-        yield f"nft map {name}: unexpected"
+    yield from _maps(wanted, found)
+    yield from (
+        f"nft chain {name}: unexpected, nothing leads there" for name in sorted(found.spare - wanted.spare)
+    )
+    yield from _foreign(space)
+    if not wanted and ("inet", TABLE) in tables(space):
+        yield f"nft table inet {TABLE}: unexpected"
+
+
+def _foreign(space: Space) -> Iterator[str]:
+    """What no declaration makes in a table of ours."""
+    for entry in space.nft:
+        for kind, one in entry.items():
+            if one.get("table") != TABLE:
+                continue
+            if kind not in ("chain", "rule", "map") or one["family"] != "inet":
+                yield f"nft {kind} {one.get('name')}: unexpected in family {one['family']}"
+            elif kind == "chain" and one.get("policy", "accept") != "accept":
+                yield f"nft chain {one['name']}: policy {one['policy']}"
+
+
+def _maps(wanted: Table, found: Table) -> Iterator[str]:
+    yield from (f"nft map {name}: missing" for name in sorted(set(wanted.types) - set(found.types)))
+    yield from (f"nft map {name}: unexpected" for name in sorted(set(found.types) - set(wanted.types)))
     for name in sorted(set(found.types) & set(wanted.types)):
         if found.types[name] != wanted.types[name]:
             yield f"nft map {name}: its keys are {found.types[name]}, should be {wanted.types[name]}"
         yield from _elements(name, wanted.maps[name], found.maps[name])
-    yield from (
-        f"nft chain {name}: unexpected, nothing leads there" for name in sorted(found.spare - wanted.spare)
-    )
-    for entry in space.nft:
-        chain = entry.get("chain", {})
-        if chain.get("table") == TABLE:
-            if chain["family"] != "inet" or chain.get("policy", "accept") != "accept":
-                yield f"nft chain {chain['name']}: family {chain['family']}, policy {chain.get('policy')}"
-        for kind in ("set", "flowtable", "counter", "quota"):
-            if entry.get(kind, {}).get("table") == TABLE:
-                yield f"nft {kind} {entry[kind]['name']}: unexpected"
-    if not wanted and ("inet", TABLE) in tables(space):
-        yield f"nft table inet {TABLE}: unexpected"
 
 
 def _elements(name: str, wanted: dict[str, Lead], found: dict[str, Lead]) -> Iterator[str]:
@@ -123,5 +130,5 @@ def tables(space: Space) -> list[tuple[str, str]]:
 
 
 def _ours(entry: dict[str, Any], kind: str, family: str) -> bool:
-    one = entry.get(kind)
-    return bool(one) and one["table"] == TABLE and one["family"] == family
+    one = entry.get(kind, {})
+    return bool(one.get("table") == TABLE and one["family"] == family)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ansible_collections.crosshost.network.plugins.module_utils import info
 from ansible_collections.crosshost.network.plugins.module_utils.converge import Outcome, converge
 from ansible_collections.crosshost.network.plugins.module_utils.errors import (
     CollisionError,
@@ -231,3 +232,37 @@ def test_a_process_has_the_mode_that_it_was_started_with(host: Host) -> None:
                 "overridden",
             )
         assert "lo" in command(["nsenter", f"--net=/proc/{pid}/ns/net", "ip", "link"])
+
+
+def told() -> dict[str, dict[str, Any]]:
+    found = info.gather(["endpoints"])
+    assert not found["drifted"], found["drift"]
+    return {one["id"]: one for one in found["endpoints"]}
+
+
+def test_the_mappings_and_the_modes_are_told(host: Host) -> None:
+    published = ["8080:80", "127.0.0.1:9000:90/udp", "70"]
+    config = [
+        box("front", "a", publish=published),
+        box("mesh", "b", ip="10.60.0.7", publish=["8081:81"]),
+        box("host", "c"),
+        box("small", "d"),
+    ]
+    settled(host, config)
+    found = host.call(told)
+    assert all(one["present"] for one in found.values())
+    ports = found["front/a"]["published"]
+    assert {"8080:80/tcp", "127.0.0.1:9000:90/udp"} < set(ports) and len(ports) == 3
+    low, high = host.run("sysctl", "-n", "net.ipv4.ip_local_port_range").split()
+    (chosen,) = (int(port.split(":")[0]) for port in ports if port.endswith(":70/tcp"))
+    assert int(low) <= chosen <= int(high)
+    assert found["mesh/b"]["published"] == ["8081:81/tcp"]
+    assert found["small/d"]["published"] == [] and found["host/c"]["interface"] is None
+    # the chosen port stays while others come and go
+    settled(host, [*config[:3], box("front", "e", publish=["71"])], "overridden")
+    assert host.call(told)["front/a"]["published"] == ports
+
+
+def test_what_is_published_needs_the_default_route(host: Host) -> None:
+    words = refused(host, [box("front", "a", gw_priority=1), box("small", "a", publish=["8080:80"])])
+    assert "publish '8080:80/tcp'" in words and "front/a" in words and "gw_priority" in words

@@ -79,17 +79,27 @@ def ingress(config: Config, state: str = "merged", check: bool = False) -> Outco
 
 def everything(host: dict[str, Any]) -> list[bool]:
     """Bring a host to exactly what is declared for it (as the checker takes it), in the roles' order. Which steps
-    changed anything."""
-    done = []
+    changed anything. Kinds of which the declaration says nothing are left alone."""
+    done = [
+        work([], "overridden").changed
+        for option, work in (("ingress", ingress), ("services", services))
+        if host.get(option) == []
+    ]
     if not host["endpoints"]:
         done.append(endpoints([], "overridden").changed)
     if host["gwbridges"]:
         done.append(gwbridges(host["gwbridges"], "overridden").changed)
+    for option, work in (("bridge_networks", bridges), ("macvlan_networks", macvlans)):
+        if option in host:
+            done.append(work(host[option], "overridden").changed)
     done.append(overlays(host["overlay_networks"], "overridden").changed)
     if host["endpoints"]:
         done.append(endpoints(host["endpoints"], "overridden").changed)
     if not host["gwbridges"]:
         done.append(gwbridges([], "overridden").changed)
+    for option, work in (("services", services), ("ingress", ingress)):
+        if host.get(option):
+            done.append(work(host[option], "overridden").changed)
     return done
 
 

@@ -204,7 +204,9 @@ def _map(netns: str, entry: dict[str, Any]) -> set[Fact]:
 
 def tables(state: State) -> set[Fact]:
     """The nft tables that the chains and maps of a state need."""
-    return {("table", item.netns, item.family, "crosshost") for item in state.values() if isinstance(item, Nft)}
+    return {
+        ("table", item.netns, item.family, "crosshost") for item in state.values() if isinstance(item, Nft)
+    }
 
 
 def look() -> set[Fact]:

@@ -88,6 +88,116 @@ ENDS_CHANGED: Config = [
     {"network": "web", "sandbox": "box3", "create": True, "ip": "10.51.0.23"},
 ]
 
+# One of each kind, beside THREE and ENDS: what a host publishes, balances and joins to its LAN.
+BRIDGES: Config = [
+    {
+        "name": "front",
+        "subnets": [{"subnet": "10.70.0.0/24", "ip_range": "10.70.0.128/25"}, {"subnet": "fd70::/64"}],
+    },
+    {
+        "name": "tenants",
+        "bridge": "br-tenants",
+        "subnets": [{"subnet": "10.71.0.0/24", "gateway": "10.71.0.254"}],
+        "icc": False,
+        "ip_masquerade": False,
+        "mtu": 1400,
+        "host_ip": "127.0.0.1",
+    },
+    {"name": "vault", "subnets": [{"subnet": "10.72.0.0/24"}], "internal": True},
+]
+MACVLANS: Config = [
+    {
+        "name": "lan",
+        "parent": "eth1",
+        "subnets": [
+            {"subnet": "10.98.0.0/24", "gateway": "10.98.0.254", "ip_range": "10.98.0.128/25"},
+            {"subnet": "fd98::/64"},
+        ],
+        "host_range": ["10.98.0.128/28"],
+        "shim": "10.98.0.128",
+        "shim6": "fd98::128",
+        "promiscuous": True,
+    },
+]
+ENDS_OF_ALL_KINDS: Config = [
+    *ENDS,
+    # by the gateway bridge to its ports, as its default route says; the bridge network is one more
+    {**ENDS[0], "sandbox": "box4", "ip": "10.50.0.24", "ip6": "fd50::24", "publish": ["8081:80", "9000/udp"]},
+    {"network": "front", "sandbox": "box4", "interface": "lan0", "default_route": False},
+    {
+        "network": "front",
+        "sandbox": "shop",
+        "create": True,
+        "publish": ["8080:80", "8443-8453:443", "10.98.0.1:53:53/udp", "[::]:8090:90"],
+    },
+    {"network": "tenants", "sandbox": "tenant1", "create": True, "ip": "10.71.0.11", "publish": ["7000:70"]},
+    {"network": "vault", "sandbox": "tenant1"},
+    {"network": "lan", "sandbox": "station", "create": True},
+    {"network": "lan", "sandbox": "desk", "create": True, "ip": "10.98.0.22", "ip6": "fd98::22"},
+    # out over the bridge network in spite of its place in the order; over the LAN if nobody says anything
+    {"network": "lan", "sandbox": "both", "create": True, "ip": "10.98.0.23"},
+    {"network": "tenants", "sandbox": "both", "gw_priority": 5},
+    {"network": "host", "sandbox": "monitor", "create": True},
+    {"network": "none", "sandbox": "alone", "create": True},
+    {"network": "container:shop", "sandbox": "sidecar", "create": True},
+]
+SERVICES: Config = [
+    {
+        "network": "web",
+        "name": "api",
+        "vip": "10.50.0.100",
+        "vip6": "fd50::100",
+        "tasks": [
+            {"name": "box1", "ip": "10.50.0.21", "ip6": "fd50::21"},
+            {"name": "far", "ip": "10.50.0.12", "ip6": "fd50::12", "weight": 2},
+            {"name": "drained", "ip": "10.50.0.13", "weight": 0},
+        ],
+    },
+    {"network": "web", "name": "idle", "vip": "10.50.0.101", "tasks": []},
+    {
+        "network": "front",
+        "name": "sticky",
+        "vip": "10.70.0.100",
+        "affinity": "source",
+        "tasks": [{"name": "a", "ip": "10.70.0.11", "weight": 3}, {"name": "b", "ip": "10.70.0.12"}],
+    },
+]
+INGRESS: dict[str, Any] = {
+    "subnets": [{"subnet": "10.255.0.0/24", "vni": 4096}, {"subnet": "fd55::/64"}],
+    "address": "10.255.0.11",
+    "address6": "fd55::11",
+    "endpoints": [
+        {"ip": "10.255.0.12", "ip6": "fd55::12", "vtep": "10.98.0.2"},
+        {"ip": "10.255.0.112", "ip6": "fd55::112", "vtep": "10.98.0.2"},
+    ],
+    "legs": [{"name": "api.box1", "sandbox": "box1", "ip": "10.255.0.111", "ip6": "fd55::111"}],
+    "ports": [
+        {
+            "published": 8888,
+            "target": 80,
+            "tasks": [{"ip": "10.255.0.111", "ip6": "fd55::111"}, {"ip": "10.255.0.112", "ip6": "fd55::112"}],
+        },
+        {"published": 5353, "protocol": "udp", "tasks": [{"ip": "10.255.0.112", "ip6": "fd55::112"}]},
+        {
+            "published": 25,
+            "keep_client_address": True,
+            "tasks": [{"ip": "10.255.0.111", "ip6": "fd55::111"}],
+            "local": [{"sandbox": "box1"}],
+        },
+    ],
+}
+
+
+def all_kinds() -> dict[str, Any]:
+    """A host that has one of each kind."""
+    more = {
+        "bridge_networks": BRIDGES,
+        "macvlan_networks": MACVLANS,
+        "services": SERVICES,
+        "ingress": [{**copy.deepcopy(DEFAULTS), **INGRESS}],
+    }
+    return declared(THREE, ENDS_OF_ALL_KINDS, [GWBRIDGE], **more)
+
 
 def declared(
     networks: Config, ends: Config | None = None, bridges: Config | None = None, **host: Any

@@ -53,14 +53,14 @@ def read(path: str) -> Optional[File]:
 
 
 def identity(path: str) -> Optional[tuple[int, int]]:
-    """Device and inode of a plain file: equal for two paths of one file."""
+    """Device and inode of a plain file: equal for two paths of one file. None also for one that is removed and still mounted."""
     try:
         fd = _open(path, _READ)
     except OSError:
         return None
     try:
         found = os.fstat(fd)
-        return found.st_dev, found.st_ino
+        return (found.st_dev, found.st_ino) if found.st_nlink else None
     finally:
         os.close(fd)
 
@@ -167,6 +167,7 @@ def _inside(op: Op, item: File) -> None:
         folder, name = _folder(item.path)
         try:
             if op.after is None:
+                _refuse_mounted(folder, name)
                 os.unlink(name, dir_fd=folder)
                 return
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -178,6 +179,21 @@ def _inside(op: Op, item: File) -> None:
         _write(fd, item.content)
     finally:
         os.close(fd)
+
+
+def _refuse_mounted(folder: int, name: str) -> None:
+    """From outside of its mount namespace a mount is not in the way: what would go is the file under it, of all processes."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if _mount_of(fd) != _mount_of(folder):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    finally:
+        os.close(fd)
+
+
+def _mount_of(fd: int) -> str:
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+        return next(line for line in file if line.startswith("mnt_id:"))
 
 
 def _replace(item: File) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Optional
 
 from ..errors import HostError
@@ -75,8 +75,18 @@ def process_of(pid: int, container: str) -> int:
         return 0
 
 
-def own_path(pid: int) -> str:
-    """A process's own resolv.conf, which need not be there yet; "" when it shares the host's, or has a link there."""
+def named_files() -> set[tuple[int, int]]:
+    """What these files are. A program that ``ip netns exec`` started has one of them as its /etc/resolv.conf."""
+    try:
+        paths = map(named_path, os.listdir(_NAMED))
+    except OSError:
+        return set()
+    return set(filter(None, map(files.identity, paths)))
+
+
+def own_path(pid: int, shared: Collection[tuple[int, int]] = ()) -> str:
+    """A process's own resolv.conf, which need not be there yet; "" when it shares the host's or one of ``shared``, or has a
+    link there."""
     path = f"/proc/{pid}/{_OWN}"
     try:
         if os.stat(f"/proc/{pid}/ns/mnt").st_ino == os.stat("/proc/self/ns/mnt").st_ino:
@@ -85,7 +95,7 @@ def own_path(pid: int) -> str:
         return ""  # it is gone
     mine = files.identity(path)
     if mine is not None:
-        return path if mine != _identity(HOSTS_OWN) else ""
+        return path if mine != _identity(HOSTS_OWN) and mine not in shared else ""
     folder = files.free_folder(path)
     return path if folder is not None and folder != _identity(os.path.dirname(HOSTS_OWN)) else ""
 
@@ -97,7 +107,8 @@ def own_files() -> Iterator[File]:
         with contextlib.suppress(OSError):
             spaces.setdefault(os.readlink(f"/proc/{pid}/ns/mnt"), pid)
     seen = set()
-    for path in filter(None, map(own_path, spaces.values())):
+    shared = named_files()
+    for path in filter(None, (own_path(pid, shared) for pid in spaces.values())):
         which = files.identity(path)
         if which is not None and which not in seen:
             seen.add(which)

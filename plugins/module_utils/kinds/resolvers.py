@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..compile import names as servers
@@ -43,6 +44,10 @@ class Resolvers:
         self.sandboxes = list(self._sandboxes(items))
         self.shared = resolver.shared(self.sandboxes)
         self.ports = resolver.ports(self.shared)
+
+    @cached_property
+    def _named_files(self) -> set[tuple[int, int]]:
+        return resolv.named_files()
 
     def _sandboxes(self, items: Iterable[Mapping[str, Any]]) -> Iterator[Sandbox]:
         ends: dict[str, list[_End]] = {}
@@ -121,7 +126,7 @@ class Resolvers:
         """The file of a container or process; "" when it does not run, or has none of its own."""
         if place not in self._paths:
             pid = resolv.process_of(at.pid, at.container)
-            self._paths[place] = resolv.own_path(pid) if pid else ""
+            self._paths[place] = resolv.own_path(pid, self._named_files) if pid else ""
         return self._paths[place]
 
 

@@ -67,10 +67,11 @@ def parse_cluster(declared: Sequence[Declared], groups: Groups) -> Cluster:
     port = _port(declared)
     _check_firewall(hosts)
     found = parse_networks(declared, hosts, groups, port)
-    items = collect_endpoints(declared, hosts, found.names())
+    names = found.names()
+    items = collect_endpoints(declared, hosts, names)
     placed = parse_endpoints(items, found.on, found.gateways)
     refuse_taken_addresses(found.lans, placed, hosts)
-    others = {name: obj for name, obj in found.names().items() if name not in found.placed}
+    others = {name: obj for name, obj in names.items() if name not in found.placed}
     services = parse_services(declared, placed, found.overlays, others)
     mesh = None
     if found.ground is not None:

@@ -197,7 +197,8 @@ def _mapped(one: Balanced, numbers: Mapping[tuple[str, str], int]) -> Iterable[M
 
 
 def _addresses(ground: Ground, hosts: Mapping[str, str], tasks: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """By construction, as nobody keeps a book of them. The IPv4 and IPv6 address of each key, "" where the network has no subnet of the family."""
+    """The IPv4 and IPv6 address of each key, "" where the network has no subnet of the family: by construction, as nobody
+    keeps a book of them."""
     found: dict[str, list[str]] = {key: ["", ""] for key in (*hosts.values(), *tasks)}
     taken = {int(ipaddress.ip_address(text)) for text in reserved(ground.parsed.subnets)}
     for subnet in ground.parsed.subnets:

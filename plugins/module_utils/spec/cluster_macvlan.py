@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ..errors import SpecError
@@ -73,15 +73,14 @@ def parse_macvlans(declared: Sequence[Declared], hosts: Mapping[str, Host], grou
 def _lan(name: str, shared: Shared, hosts: Mapping[str, Host], groups: Groups) -> Lan:
     obj, item = macvlan.label(name), shared.item
     on = chosen(obj, item["hosts"], hosts, groups) if "hosts" in item else hosts.keys()
-    here = [host for host in hosts if host in on]
     plain = {field: value for field, value in item.items() if field not in (*_CLUSTERS, "shim")}
     usual = next(iter(shared.own.values()))
-    mine = {host: {**plain, **shared.own.get(host, usual)} for host in here}
+    mine = {host: {**plain, **shared.own.get(host, usual)} for host in hosts if host in on}
     parsed = macvlan.parse(next(iter(mine.values()), {**plain, **usual}))
-    ranges = _ranges(parsed, item, here)
+    ranges = _ranges(parsed, item, mine)
     parts = [(*_bounds(text), host) for host, found in ranges.items() for text in found.values()]
     shims = {
-        field: _by_host(obj, item, option, here) for field, option in (("shim", "shims"), ("shim6", "shims6"))
+        field: _by_host(obj, item, option, mine) for field, option in (("shim", "shims"), ("shim6", "shims6"))
     }
     wanted = fields.flag(obj, "shim", item.get("shim", False))
     for host, one in mine.items():
@@ -98,7 +97,7 @@ def _lan(name: str, shared: Shared, hosts: Mapping[str, Host], groups: Groups) -
     return lan
 
 
-def _ranges(parsed: Macvlan, item: Mapping[str, Any], here: Sequence[str]) -> dict[str, dict[str, str]]:
+def _ranges(parsed: Macvlan, item: Mapping[str, Any], here: Collection[str]) -> dict[str, dict[str, str]]:
     """Each host's parts of the ranges, {host: {subnet: part}}: as declared by hand, the rest by construction."""
     obj = parsed.obj
     by_hand: dict[str, dict[str, str]] = {}
@@ -128,7 +127,7 @@ def _prefix(obj: str, item: Mapping[str, Any], subnet: Subnet) -> int:
     return fields.integer(obj, field, given, whole, most, f"the length of a host's part of {subnet.ip_range}")
 
 
-def _by_host(obj: str, item: Mapping[str, Any], option: str, here: Sequence[str]) -> dict[str, Any]:
+def _by_host(obj: str, item: Mapping[str, Any], option: str, here: Collection[str]) -> dict[str, Any]:
     """An option that says something for hosts by their names."""
     found = fields.mapping(obj, option, item.get(option, {}))
     for host in found:

@@ -87,13 +87,14 @@ def collect(
                 raise SpecError(label(name), "name", name, remedy)
             mine.add(name)
             item = {field: value for field, value in whole.items() if field not in own}
-            _agree(label(name), holders[0], item, *found.setdefault(name, (holders[0], item)))
+            agree(label(name), holders[0], item, *found.setdefault(name, (holders[0], item)))
             theirs = {field: whole[field] for field in own if field in whole}
             differing.setdefault(name, {}).update((host, theirs) for host in holders)
     return {name: Shared(item, differing[name]) for name, (_holder, item) in found.items()}
 
 
-def _agree(obj: str, host: str, item: dict[str, Any], holder: str, other: dict[str, Any]) -> None:
+def agree(obj: str, host: str, item: dict[str, Any], holder: str, other: dict[str, Any]) -> None:
+    """SpecError if two hosts declare something differently; ``other`` is what ``holder`` declares."""
     if other != item:
         field = next(key for key in (*item, *other) if item.get(key) != other.get(key))
         remedy = f"on host {host}, but {other.get(field)!r} on host {holder}; declare it once, for the group"

@@ -13,7 +13,7 @@ from ..errors import SpecError
 from . import fields, service
 from .cluster_endpoints import Placed, label
 from .cluster_hosts import Declared, number
-from .cluster_networks import lists
+from .cluster_networks import agree, lists
 from .cluster_ports import Port, parse_ports
 from .names import TASKS
 from .overlay import Overlay
@@ -87,11 +87,7 @@ def _collect(declared: Sequence[Declared]) -> dict[tuple[str, str], dict[str, An
             if where in mine:
                 raise SpecError(obj, "name", where[1], "it is declared twice; names are unique in a network")
             mine.add(where)
-            holder, other = found.setdefault(where, (holders[0], item))
-            if other != item:
-                field = next(key for key in (*item, *other) if item.get(key) != other.get(key))
-                remedy = f"on host {holders[0]}, but {other.get(field)!r} on host {holder}; declare it once, for the group"
-                raise SpecError(obj, field, item.get(field), remedy)
+            agree(obj, holders[0], item, *found.setdefault(where, (holders[0], item)))
     return {where: item for where, (_holder, item) in found.items()}
 
 
