@@ -33,6 +33,7 @@ def compare_names(spaces: Mapping[str, Wanted], host: Host, facts: Facts) -> Ite
             found = _words(facts.spaces[name])
             yield from (f"{name}: nft chain {one}: missing" for one in sorted(wanted - found))
             yield from (f"{name}: nft chain {one}: unexpected" for one in sorted(found - wanted))
+            yield from (f"{name}: {line}" for line in _unit(name, facts))
             yield from (f"{name}: {line}" for line in _answers(item, network, facts))
     for sandbox, ends in _by_sandbox(host).items():
         names = facts.run(["cat", f"/etc/netns/{sandbox}/resolv.conf"]).splitlines()
@@ -89,7 +90,10 @@ def _detours(host: Host, network: Mapping[str, Any]) -> set[str]:
     back: list[str] = []
     for ends in _by_sandbox(host).values():
         networks = {one["name"]: one for _end, one in ends}
-        first = min(networks.values(), key=lambda one: (bool(one.get("internal")), one["name"]))
+        ranks = {one["name"]: -int(end.get("gw_priority") or 0) for end, one in ends}
+        first = min(
+            networks.values(), key=lambda one: (bool(one.get("internal")), ranks[one["name"]], one["name"])
+        )
         if len(networks) < 2 or first["name"] != network["name"]:
             continue
         mine = [end for end, one in ends if one["name"] == network["name"]]
@@ -118,6 +122,17 @@ def _words(space: Space) -> set[str]:
     return {f"{one.get('hook')} {one.get('prio')}: {'; '.join(rules.get(one['name'], []))}" for one in chains}
 
 
+def _unit(space: str, facts: Facts) -> Iterator[str]:
+    """The name server's unit runs, and in the network's namespace."""
+    unit = f"crosshost-dns@{space[len('xh-') :]}.service"
+    words = facts.run(["systemctl", "show", "--value", "--property=ActiveState,MainPID", unit]).split()
+    state, pid = sorted(words, key=str.isdigit)
+    if state != "active" or pid == "0":
+        yield f"unit {unit}: it is {state}"
+    elif facts.node(f"pid:{pid}") != facts.node(space):
+        yield f"unit {unit}: process {pid} is in another namespace"
+
+
 def _answers(item: Mapping[str, Any], network: Mapping[str, Any], facts: Facts) -> Iterator[str]:
     """Every name, asked of every gateway."""
     wanted: dict[str, set[str]] = {}
@@ -130,7 +145,12 @@ def _answers(item: Mapping[str, Any], network: Mapping[str, Any], facts: Facts) 
         enter = ["nsenter", f"--net=/run/netns/xh-{network['name']}"]
         asked = [*enter, "dig", "+noall", "+answer", "+time=2", "+tries=1", f"@{gateway}", *questions]
         found: dict[str, set[str]] = {name: set() for name in wanted}
-        for row in map(str.split, facts.run(asked).splitlines()):
+        try:
+            said = facts.run(asked)
+        except RuntimeError:
+            yield f"{gateway} says nothing"
+            continue
+        for row in map(str.split, said.splitlines()):
             found.setdefault(row[0].rstrip(".").lower(), set()).add(row[4])
         for name, addresses in wanted.items():
             if found[name] != addresses:

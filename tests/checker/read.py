@@ -69,9 +69,12 @@ class Facts:
         return self.run(["stat", "-Lc", "%i", f"/proc/{netns[4:] or 'self'}/ns/net"]).strip()
 
     def setting(self, netns: str, name: str) -> str:
-        """The value of a setting below /proc/sys."""
+        """The value of a setting below /proc/sys; "missing" where there is no such thing, as of a device that is not there."""
         path = "/proc/sys/" + name.translate(str.maketrans("./", "/."))
-        return self.run([*_entering(netns), "cat", path]).strip()
+        try:
+            return self.run([*_entering(netns), "cat", path]).strip()
+        except RuntimeError:
+            return "missing"
 
 
 def local_runner(argv: Sequence[str]) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from ansible_collections.crosshost.network.plugins.module_utils.errors import CrosshostError
 
+from tests import checker
 from tests.support import engine
+from tests.support.scenarios import declared
 from tests.support.traffic import SILENCE, TCP, UDP, Place, ask, named, outside, server
 from tests.support.world import Host, World, world
 
@@ -183,6 +185,11 @@ def test_nothing_leaves_an_internal_network_even_with_a_route(
             assert ask(places["db1"], at("web1", version), 7003) == SILENCE
     finally:
         lan[1].run("ip", "-n", "db1", family, "route", "del", "default")
+
+
+def test_the_independent_checker_agrees(lan: World) -> None:
+    here = declared([], [endpoint(name) for name in SANDBOXES], bridge_networks=NETWORKS)
+    assert lan[1].call(checker.check, here) == []
 
 
 def test_the_bridges_are_as_declared(lan: World) -> None:

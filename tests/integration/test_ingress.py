@@ -12,7 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.mesh import SANDBOX, Mesh, address, heard, mesh, port, serving, settle
+from tests import checker
+from tests.support.mesh import GATEWAYS, SANDBOX, Mesh, address, heard, mesh, port, serving, settle
+from tests.support.mesh import WEB as BELOW
+from tests.support.scenarios import declared
 from tests.support.traffic import REFUSED, SILENCE, TCP, UDP, Place, ask, outside
 from tests.support.world import Host
 
@@ -102,6 +105,11 @@ def test_clients_addresses_are_kept_where_a_task_is(net: Mesh) -> None:
     kept = port(8080, 80, {1: 1, 2: 1, 3: 0}, keep_client_address=True)
     net.publish(kept, port(8081, 80, EVERYBODY))
     ready(net)
+    for one in net.hosts:
+        end = {"network": "web", "sandbox": f"t{one.number}", "create": True, "ip": f"10.50.0.1{one.number}"}
+        here = net.item(one.number, [kept, port(8081, 80, EVERYBODY)])
+        networks = [{**BELOW, "data_path_address": one.vtep}]
+        assert one.call(checker.check, declared(networks, [end], [GATEWAYS], ingress=[here])) == []
     client = net.world.hosts[-1]
     for version, seen in ((4, client.vtep), (6, client.vtep6)):
         for host in (1, 2):

@@ -399,6 +399,8 @@ STEPS: dict[str, tuple[bool, Callable[[Mesh], object]]] = {
     "remove": (True, lambda _net: engine.ingress([], "overridden")),
 }
 
+STRIDES = {"create": 3, "move": 2, "rename": 3, "remove": 1}
+
 
 def refuse(run: Callable[[Mesh], object], net: Mesh, target: int) -> tuple[str, int]:
     places = faults.refuse_at(target)
@@ -412,7 +414,7 @@ def refuse(run: Callable[[Mesh], object], net: Mesh, target: int) -> tuple[str, 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_a_refusal_anywhere_leaves_all_as_it_was(net: Mesh, host: Host, step: str) -> None:
-    """Every place of the run, one after another; of the longest runs every other."""
+    """Place by place; of long runs every second or third."""
     there, run = STEPS[step]
     if there:
         host.call(engine.ingress, [net.item(1, FULL)])
@@ -426,7 +428,7 @@ def test_a_refusal_anywhere_leaves_all_as_it_was(net: Mesh, host: Host, step: st
         wrong = eye.differences(was[0], host.call(eye.snapshot))
         assert not wrong, f"place {target}: {error}: afterwards:\n{wrong}"
         assert host.call(record.load, "ingress") == was[1]
-        target += 2 if step in ("create", "rename") else 1
+        target += STRIDES[step]
     assert target >= count > 10, f"only {count} places: the harness misses writes"
 
 
@@ -447,5 +449,5 @@ def test_a_killed_run_is_finished_by_the_next(net: Mesh, host: Host, step: str) 
         host.call(run_it)
         wrong = eye.differences(sound, host.call(eye.snapshot))
         assert not wrong, f"place {target}: {wrong}"
-        target += 1
+        target += STRIDES[step] + 1
     assert target > 10

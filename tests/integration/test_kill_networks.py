@@ -1,146 +1,43 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """As test_kill.py, for networks of the other drivers, endpoints in them, services, ingress and names, all on one host: what
-is refused at any place leaves everything as it was; what is killed at any place is finished by the next run. There is no
-systemd here: a stand-in for systemctl remembers what it was told."""
+is refused at any place leaves everything as it was; what is killed at any place is finished by the next run."""
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.crosshost.network.plugins.module_utils.converge import Outcome, converge
+from ansible_collections.crosshost.network.plugins.module_utils.converge import Outcome
 from ansible_collections.crosshost.network.plugins.module_utils.errors import ApplyError
-from ansible_collections.crosshost.network.plugins.module_utils.kinds.names import NamesKind
+from ansible_collections.crosshost.network.plugins.module_utils.kernel import resolv
 
 from tests.support import engine, eye, faults
-from tests.support.child import share, system_call
-from tests.support.scenarios import GWBRIDGE
-from tests.support.world import Host, command, world
+from tests.support.child import share
+from tests.support.one_of_each import (
+    FULL,
+    LAN,
+    NAMES,
+    OTHER,
+    RUNS,
+    Config,
+    Declared,
+    bring,
+    end,
+    names,
+    own_system,
+    snapshot,
+    with_programs,
+)
+from tests.support.world import Host, world
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
-Config = list[dict[str, Any]]
-Declared = dict[str, Config]
-DEFAULTS = {"data_path_address": "10.98.0.1"}
-
-
-def names(config: Config, state: str) -> Outcome:
-    return converge(NamesKind(), config, state)
-
-
-def overlays(config: Config, state: str) -> Outcome:
-    return engine.overlays(config, state, DEFAULTS)
-
-
-# in the order in which a host's roles run them
-RUNS = {
-    "gwbridge": engine.gwbridges,
-    "overlay_network": overlays,
-    "bridge_network": engine.bridges,
-    "macvlan": engine.macvlans,
-    "endpoint": engine.endpoints,
-    "service": engine.services,
-    "ingress": engine.ingress,
-    "names": names,
-}
-
-WEB = {
-    "name": "web",
-    "control_plane": "static",
-    "subnets": [{"subnet": "10.50.0.0/24", "vni": 5000}, {"subnet": "fd50::/64"}],
-    "endpoints": [{"ip": "10.50.0.99", "vtep": "10.98.0.2"}],
-}
-SHOP = {"name": "shop", "subnets": [{"subnet": "10.70.0.0/24"}, {"subnet": "fd70::/64"}]}
-LAN = {
-    "name": "lan",
-    "parent": "eth1",
-    "subnets": [{"subnet": "10.98.0.0/24", "gateway": "10.98.0.254", "ip_range": "10.98.0.128/25"}],
-    "host_range": ["10.98.0.128/28"],
-    "shim": "10.98.0.128",
-}
-
-
-def end(network: str, sandbox: str, **more: Any) -> dict[str, Any]:
-    return {"network": network, "sandbox": sandbox, "create": True, **more}
-
-
-ENDS = [
-    *(
-        end("web", f"t{n}", ip=f"10.50.0.{10 + n}", ip6=f"fd50::{10 + n}", publish=["9090:90"] * (n == 1))
-        for n in (1, 2, 3)
-    ),
-    end("shop", "b", publish=["8081:80", "5353:53/udp"]),
-    end("lan", "b", gw_priority=1, interface="lan0"),
-    end("lan", "m", ip="10.98.0.150"),
-    {"network": "container:b", "sandbox": "shared", "create": True},
-]
-TASKS = [{"name": f"t{n}", "ip": f"10.50.0.{10 + n}", "ip6": f"fd50::{10 + n}"} for n in (1, 2, 3)]
-SERVICE = {"network": "web", "name": "shop", "vip": "10.50.0.100", "vip6": "fd50::100", "tasks": TASKS}
-NEAR = {"name": "web.t1", "sandbox": "t1", "ip": "10.255.0.101", "ip6": "fd55::101"}
-FAR = {"ip": "10.255.0.102", "ip6": "fd55::102"}
-PORT = {"published": 8080, "target": 80, "tasks": [{"ip": "10.255.0.101", "ip6": "fd55::101"}, FAR]}
-INGRESS = {
-    "subnets": [{"subnet": "10.255.0.0/24", "vni": 4096}, {"subnet": "fd55::/64"}],
-    "address": "10.255.0.11",
-    "address6": "fd55::11",
-    "data_path_address": "10.98.0.1",
-    "endpoints": [{**FAR, "vtep": "10.98.0.2"}],
-    "legs": [NEAR],
-    "ports": [PORT],
-}
-RECORDS = [{"name": f"t{n}", "addresses": [f"10.50.0.{10 + n}"]} for n in (1, 2, 3)]
-NAMES = {"network": "web", "records": RECORDS, "upstream": ["10.98.0.2"]}
-FULL: Declared = {
-    "gwbridge": [GWBRIDGE],
-    "overlay_network": [WEB],
-    "bridge_network": [SHOP],
-    "macvlan": [LAN],
-    "endpoint": ENDS,
-    "service": [SERVICE],
-    "ingress": [INGRESS],
-    "names": [NAMES],
-}
-
-# -- what each kind changes to: everything that can change in it does, and something comes and something goes
-
-OTHER: Declared = {
-    "bridge_network": [
-        {**SHOP, "icc": False, "mtu": 1400, "host_ip": "10.98.0.1", "ip_masquerade": False},
-        {"name": "back", "subnets": [{"subnet": "10.71.0.0/24"}], "internal": True},
-    ],
-    "macvlan": [
-        {**LAN, "shim": "10.98.0.140", "host_range": ["10.98.0.144/28"], "promiscuous": True, "mtu": 1400}
-    ],
-    "endpoint": [
-        end("web", "t1", ip="10.50.0.21", ip6="fd50::11"),
-        end("web", "t2", ip="10.50.0.12", ip6="fd50::12", publish=["9090:91", "9091:91/udp"]),
-        end("shop", "t3", publish=["8081:80"]),
-        end("shop", "b", ip="10.70.0.77", publish=["8082:80", "5353:53/udp"], gw_priority=2),
-        end("lan", "b", interface="lan1"),
-        end("lan", "n"),
-        {"network": "none", "sandbox": "shared", "create": True},
-    ],
-    "service": [
-        {**SERVICE, "vip6": "fd50::101", "affinity": "source", "tasks": [{**TASKS[0], "weight": 5}, TASKS[1]]},
-        {**SERVICE, "name": "cart", "vip": "10.50.0.101", "vip6": "fd50::102", "tasks": []},
-    ],
-    "ingress": [
-        {
-            **INGRESS,
-            "address": "10.255.0.12",
-            "legs": [NEAR, {"name": "web.t2", "sandbox": "t2", "ip": "10.255.0.103", "ip6": "fd55::103"}],
-            "ports": [
-                {**PORT, "target": 81, "tasks": [{"ip": "10.255.0.103", "ip6": "fd55::103"}]},
-                {**PORT, "published": 5354, "protocol": "udp"},
-                {**PORT, "published": 8443, "keep_client_address": True, "local": [{"sandbox": "t1"}]},
-            ],
-        }
-    ],
-    "names": [{**NAMES, "records": [*RECORDS[1:], {"name": "db", "addresses": ["10.50.0.99"]}]}],
-}  # fmt: skip
+Breaker = Callable[[int], faults.Places]
 # what needs a kind has to wait for it: these come after it, and go before it
 NEEDED_BY = {
     "bridge_network": ("endpoint", "service", "ingress", "names"),
@@ -148,16 +45,12 @@ NEEDED_BY = {
     "endpoint": ("service", "ingress", "names"),
 }
 KINDS = tuple(OTHER)
+# sandboxes that ingress has legs in go after it: what it has there is not theirs to put back
+GOING = {kind: FULL if kind != "endpoint" else {**FULL, "ingress": []} for kind in KINDS}
 
 
 def without(kind: str) -> Declared:
     return {one: config for one, config in FULL.items() if one not in (kind, *NEEDED_BY.get(kind, ()))}
-
-
-def bring(declared: Declared) -> list[str]:
-    """The whole host to what is declared. Which kinds had something to do."""
-    done = [kind for kind in reversed(RUNS) if kind not in declared and RUNS[kind]([], "overridden").changed]
-    return done + [kind for kind, run in RUNS.items() if kind in declared and run(declared[kind], "overridden").changed]
 
 
 class Step:
@@ -175,113 +68,42 @@ class Step:
 STEPS = {
     **{f"{kind}, create": Step(kind, without(kind), FULL[kind]) for kind in KINDS},
     **{f"{kind}, change": Step(kind, FULL, OTHER[kind]) for kind in KINDS},
-    **{f"{kind}, delete": Step(kind, FULL, []) for kind in KINDS},
+    **{f"{kind}, delete": Step(kind, before, []) for kind, before in GOING.items()},
 }
 
-# -- a host without systemd
-
-SYSTEMCTL = """#!/bin/sh
-# a unit is running when there is a file of its name
-cd /run/units || exit 1
-case $1 in
-start|restart) touch "$2" ;;
-reload-or-restart) test -e "$2" ;;
-stop) rm -f "$2" ;;
-show) for unit in *@*; do
-    test -e "$unit" && printf 'Id=%s\\nActiveState=active\\nMainPID=1\\nNetworkNamespacePath=\\n\\n' "$unit"
-done ;;
-esac
-exit 0
-"""
-JOURNALCTL = "#!/bin/sh\necho nothing was said\n"
+# -- at which places
 
 
-def own_system() -> None:
-    """Programs of our own before the others, and an /etc of our own."""
-    for folder in ("/run/units", "/run/programs", "/run/systemd/system", "/run/etc"):
-        os.makedirs(folder)
-    for name, text in (("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL), ("dnsmasq", "#!/bin/sh\n")):
-        path = Path("/run/programs", name)
-        path.write_text(text)
-        path.chmod(0o755)
-    command(["cp", "-a", "/etc/.", "/run/etc"])
-    system_call("mount", b"/run/etc", b"/etc", None, 0x1000, None)
+MOST = 12  # places of one run that are tried, spread evenly: each costs several runs and a look at everything
 
 
-def with_programs() -> None:
-    os.environ["PATH"] = f"/run/programs:{os.environ['PATH']}"
+def chosen(host: Host, step: Step, breaker: Breaker, least: int) -> list[int]:
+    """The places of a run to try. The host is then as after it."""
 
-
-# -- looking
-
-FOLDERS = ["/run/crosshost", "/run/systemd/system", "/run/units", "/etc/netns", "/var/lib/crosshost"]
-SETTINGS = ("forwarding", "route_localnet", "disable_ipv6", "accept_ra", "proxy_arp", "rp_filter", "arp_ignore", "accept_local", "keep_addr_on_down")  # fmt: skip
-
-
-def snapshot() -> set[eye.Fact]:
-    """The kernel with all settings of devices, what it takes in, and every file."""
-    found = eye.snapshot()
-    for netns in ("", *sorted(os.listdir("/run/netns"))):
-        found |= {("setting", netns, *line.split(":")) for line in _settings(netns)}
-    for line in command(["ip", "-d", "-o", "link"]).splitlines():
-        if "PROMISC" in line.split("<")[1].split(">")[0]:
-            found.add(("promiscuous", line.split()[1]))
-    return found | set(files())
-
-
-def _settings(netns: str) -> list[str]:
-    listed = "/proc/sys/net/ipv[46]/conf/*/"
-    script = "grep -s '' /proc/sys/net/ipv4/ip_forward " + " ".join(f"{listed}{name}" for name in SETTINGS)
-    inside = ["nsenter", f"--net=/run/netns/{netns}"] if netns else []
-    return command([*inside, "sh", "-c", f"{script}; true"]).splitlines()
-
-
-def files() -> Iterator[eye.Fact]:
-    for folder in FOLDERS:
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file():
-                yield "file", str(path), path.stat().st_mode, path.read_text()
-            else:
-                yield "folder", str(path)
-    for path in Path("/run").iterdir():
-        yield "in /run", path.name
-
-
-# -- refused
-
-
-def refused(step: Step, target: int) -> tuple[str, int]:
-    """The error's line, or "" when the run has fewer places."""
-    with_programs()
-    places = faults.refuse_at(target)
-    try:
+    def count() -> int:
+        with_programs()
+        places = breaker(-1)
         step.run()
-    except ApplyError as error:
-        return str(error), places.count
-    return "", places.count
+        return places.count
+
+    number: int = host.call(count)
+    assert number >= least, f"only {number} places: the harness misses writes"
+    return sorted({place * number // MOST for place in range(MOST)} | {number - 1})
 
 
-@pytest.mark.parametrize("name", STEPS)
-def test_a_refusal_anywhere_leaves_all_as_it_was(name: str) -> None:
-    """The error names the operation, as the line that the plan has for it."""
-    step = STEPS[name]
-    places = max(share_out(lambda host, worker, workers: refuse_everywhere(host, step, range(worker, 10_000, workers))))
-    print(name, places)
-    assert places >= 3, f"only {places} places: the harness misses writes"
-
-
-def share_out(work: Any, workers: int = 4) -> list[Any]:
+def share_out(work: Callable[[Host, int, int], None]) -> None:
+    """Do the work in four worlds, each of which takes every fourth place."""
     engine.warm()
 
-    def one(worker: int, workers: int) -> Any:
+    def one(worker: int, workers: int) -> None:
         with world() as made:
             made[1].call(own_system)
-            return work(made[1], worker, workers)
+            work(made[1], worker, workers)
 
-    return share(one, workers)
+    share(one)
 
 
-def inside(host: Host, function: Any, *args: Any) -> Any:
+def inside(host: Host, function: Callable[..., Any], *args: Any) -> Any:
     def run() -> Any:
         with_programs()
         return function(*args)
@@ -289,20 +111,51 @@ def inside(host: Host, function: Any, *args: Any) -> Any:
     return host.call(run)
 
 
-def refuse_everywhere(host: Host, step: Step, targets: Iterable[int]) -> int:
-    """The number of places of the run, each of the targets having been refused once."""
-    inside(host, bring, step.before)
-    was = inside(host, snapshot)
-    for target in targets:
-        error, count = host.call(refused, step, target)
-        if not error:
-            assert target >= count, f"place {target} of {count} was refused, and nobody noticed"
-            return int(count)
-        assert error.endswith("everything done before it was undone"), f"place {target}: {error}"
-        assert error.isprintable()
-        wrong = eye.differences(was, inside(host, snapshot))
-        assert not wrong, f"place {target}: {error}: afterwards:\n{wrong}"
-    raise AssertionError("the run has no end")
+# -- refused
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_refusal_anywhere_leaves_all_as_it_was(name: str) -> None:
+    """The error names the operation, as the line that the plan has for it."""
+    step = STEPS[name]
+
+    def work(host: Host, worker: int, workers: int) -> None:
+        inside(host, bring, step.before)
+        was = inside(host, snapshot)
+        targets = chosen(host, step, faults.refuse_at, 3)
+        lines = inside(host, planned, step)
+        for target in targets[worker::workers]:
+            error = host.call(refused, step, target)
+            assert error, f"place {target} was refused, and nobody noticed"
+            assert error.endswith("; everything done before it was undone"), f"place {target}: {error}"
+            assert error.isprintable()
+            words = error.partition(": ")[2]
+            # systemd and the last look have words of their own
+            named = (*(f"{line}: " for line in lines), "unit ", "the kernel does not show")
+            assert words.startswith(named), f"place {target}: {error}"
+            wrong = eye.differences(was, inside(host, snapshot))
+            assert not wrong, f"place {target}: {error}: afterwards:\n{wrong}"
+
+    share_out(work)
+
+
+def planned(step: Step) -> list[str]:
+    """The lines of the step's plan; the host is then as before."""
+    bring(step.before)
+    lines = step.run().commands
+    bring(step.before)
+    return lines
+
+
+def refused(step: Step, target: int) -> str:
+    """The error's line."""
+    with_programs()
+    faults.refuse_at(target)
+    try:
+        step.run()
+    except ApplyError as error:
+        return str(error)
+    return ""
 
 
 # -- killed
@@ -310,46 +163,109 @@ def refuse_everywhere(host: Host, step: Step, targets: Iterable[int]) -> int:
 
 @pytest.mark.parametrize("name", STEPS)
 def test_what_is_killed_anywhere_is_finished_by_the_next_run(name: str) -> None:
+    """As a run in peace would have ended; and the run after that has nothing to do."""
     step = STEPS[name]
-    places = min(share_out(lambda host, worker, workers: kill_everywhere(host, step, range(worker, 10_000, workers))))
-    print(name, places)
-    assert places >= 3, f"only {places} places: the harness misses writes"
+
+    def work(host: Host, worker: int, workers: int) -> None:
+        inside(host, bring, step.before)
+        before = inside(host, snapshot)
+        targets = chosen(host, step, faults.kill_at, 5)
+        expected = inside(host, snapshot)
+        for target in targets[worker::workers]:
+            inside(host, bring, step.before)
+            kill(host, step, target)
+            inside(host, step.run)
+            wrong = eye.differences(expected, inside(host, snapshot))
+            assert not wrong, f"killed at place {target}: after the next run:\n{wrong}"
+            again = inside(host, step.run)
+            assert not again.changed, f"killed at place {target}: a second run does {again.commands}"
+        inside(host, bring, step.before)
+        wrong = eye.differences(before, inside(host, snapshot))
+        assert not wrong, f"the way back leaves:\n{wrong}"
+
+    share_out(work)
 
 
-def killed(host: Host, step: Step, target: int) -> bool:
-    """Run and kill at a place; False when the run came to its end before."""
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_killed_anywhere_is_removed_by_the_next_run(kind: str) -> None:
+    """Although nothing is recorded of it."""
+    step = STEPS[f"{kind}, create"]
 
+    def work(host: Host, worker: int, workers: int) -> None:
+        inside(host, bring, step.before)
+        before = inside(host, snapshot)
+        targets = chosen(host, step, faults.kill_at, 5)
+        inside(host, bring, step.before)
+        for target in targets[worker::workers]:
+            kill(host, step, target)
+            inside(host, bring, step.before)
+            wrong = eye.differences(before, inside(host, snapshot))
+            assert not wrong, f"killed at place {target}: after the next run:\n{wrong}"
+
+    share_out(work)
+
+
+def kill(host: Host, step: Step, target: int) -> None:
     def child() -> None:
         with_programs()
         faults.kill_at(target)
         step.run()
 
     ended = host.fork(child)
-    if ended.signal == signal.SIGKILL:
-        return True
-    assert ended.signal == 0
-    if ended.error:
-        raise ended.error
-    return False
+    assert ended.signal == signal.SIGKILL, f"place {target} was not reached: {ended}"
 
 
-def kill_everywhere(host: Host, step: Step, targets: Iterable[int]) -> int:
-    """The first of the targets that the run did not reach; it was killed at all the others."""
-    inside(host, bring, step.before)
-    before = inside(host, snapshot)
-    inside(host, step.run)
-    expected = inside(host, snapshot)
-    for target in targets:
-        inside(host, bring, step.before)
-        wrong = eye.differences(before, inside(host, snapshot))
-        assert not wrong, f"place {target}: the way back from the run before leaves:\n{wrong}"
-        done = not killed(host, step, target)
-        if not done:
-            inside(host, step.run)
-        wrong = eye.differences(expected, inside(host, snapshot))
-        assert not wrong, f"killed at place {target}: after the next run:\n{wrong}"
-        again = inside(host, step.run)
-        assert not again.changed, f"killed at place {target}: a second run does {again.commands}"
-        if done:
-            return target
-    raise AssertionError("the run has no end")
+# -- what these faults brought to light
+
+
+def test_an_endpoint_that_goes_takes_its_own_way_along_and_no_other() -> None:
+    """The host's route to an address outside of the range that is its own."""
+    two = [end("lan", "m", ip="10.98.0.150"), end("lan", "n", ip="10.98.0.151")]
+    with world() as made:
+        host = made[1]
+        for state, config in (("deleted", two[:1]), ("overridden", two[1:])):
+            host.call(engine.macvlans, [LAN])
+            host.call(engine.endpoints, two)
+            host.call(engine.endpoints, config, state)
+            ways = host.run("ip", "route")
+            assert "10.98.0.151 dev" in ways and "10.98.0.150" not in ways, state
+            assert not host.call(engine.endpoints, two[1:], "overridden").changed
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_program_in_a_named_sandbox_keeps_the_host_s_resolv_conf(replaced: bool) -> None:
+    """ip-netns mounts the sandbox's file over it for the program: there is nothing to remove in its place."""
+    with world() as made:
+        host = made[1]
+        host.call(own_system)
+        inside(host, bring, FULL)
+        argv = ["ip", "netns", "exec", "t1", "sleep", "600"]
+        pid = host.call(lambda: subprocess.Popen(argv, start_new_session=True).pid)
+        try:
+            seen = f"/proc/{pid}/root/etc/resolv.conf"
+            deadline = time.monotonic() + 10
+            while not host.run("cat", seen).startswith("# crosshost"):
+                assert time.monotonic() < deadline
+            if replaced:
+                host.run("sh", "-ec", "cd /etc/netns/t1; cp resolv.conf other; mv other resolv.conf")
+
+            def run(config: Config) -> list[str]:
+                os.environ["PATH"] = f"/run/programs:{os.environ['PATH']}"
+                resolv.own_files = functools.partial(_own_files, resolv.own_files, pid)
+                return names(config, "overridden").commands
+
+            assert host.call(run, [NAMES]) == []
+            assert not [line for line in host.call(run, []) if "/proc/" in line]
+            assert host.run("cat", "/etc/resolv.conf")
+        finally:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _own_files(real: Callable[[], Iterator[Any]], pid: int) -> Iterator[Any]:
+    """Of this process alone: the machine's others are not this host's."""
+    listdir = os.listdir
+    os.listdir = lambda path: [str(pid)] if path == "/proc" else listdir(path)  # type: ignore[assignment,misc]
+    try:
+        yield from real()
+    finally:
+        os.listdir = listdir

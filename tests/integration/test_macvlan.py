@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.crosshost.network.plugins.module_utils import cli
 from ansible_collections.crosshost.network.plugins.module_utils.compile.macvlan import shim_name
 
+from tests import checker
 from tests.integration.macvlan_world import (  # noqa: F401
     FAR,
     LAN,
@@ -24,6 +25,7 @@ from tests.integration.macvlan_world import (  # noqa: F401
     silent,
 )
 from tests.support import engine
+from tests.support.scenarios import declared
 from tests.support.world import Host, World
 
 pytestmark = pytest.mark.root
@@ -115,6 +117,8 @@ def test_the_host_and_its_sandboxes_reach_each_other(made: World) -> None:
     settled(other, engine.macvlans, [{**SHIM, "host_range": ["10.98.0.144/28"], "shim": "10.98.0.144", "shim6": "fd98::144"}])  # fmt: skip
     settled(one, engine.endpoints, [box("a"), box("b", ip="10.98.0.22", ip6="fd98::22")])
     settled(other, engine.endpoints, [box("c")])
+    ends = [box("a"), box("b", ip="10.98.0.22", ip6="fd98::22")]
+    assert one.call(checker.check, declared([], ends, macvlan_networks=[SHIM])) == []
     (shim,) = (name for name, link in links(one).items() if link.get("ifalias") == "crosshost:macvlan:lan")
     # the first of this host's part that is free, as the shim has the very first
     for target in ("10.98.0.129", "10.98.0.22", "fd98::22"):

@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from tests import checker
 from tests.integration.lab_run import step
 from tests.integration.names_lab import HOSTS, NAMES, TASKS, WEB, WEB6, Named, named  # noqa: F401
 
@@ -24,6 +25,41 @@ def test_check_mode_says_what_is_done_and_a_second_run_changes_nothing(named: Na
 
 def test_the_independent_checker_agrees(named: Named) -> None:
     named.lab.check({host: {**declared, "names": NAMES} for host, declared in named.seen.items()})
+
+
+# (what is done by hand, how it is undone, what each line of the report has to say)
+MUTATIONS = [
+    (
+        "systemctl stop crosshost-dns@web; sed -i s/10.50.0.1/10.50.0.9/ /etc/netns/shop/resolv.conf",
+        "systemctl start crosshost-dns@web; sed -i s/10.50.0.9/10.50.0.1/ /etc/netns/shop/resolv.conf",
+        ["unit crosshost-dns@web.service: it is inactive", "says nothing", "shop: resolv.conf"],
+    ),
+    (
+        (
+            "sed -i s/10.50.0.12/10.50.0.99/ /run/crosshost/dns/web/hosts; systemctl reload crosshost-dns@web; "
+            "ip netns exec xh-web nft flush chain inet crosshost names-forward; ip -n xh-web route del default"
+        ),
+        (
+            "sed -i s/10.50.0.99/10.50.0.12/ /run/crosshost/dns/web/hosts; systemctl reload crosshost-dns@web; "
+            "ip netns exec xh-web nft 'add rule inet crosshost names-forward iifname gw0 drop; "
+            "add rule inet crosshost names-forward oifname gw0 drop'; "
+            "ip -n xh-web route add default via 172.30.0.1 proto static"
+        ),
+        ["10.50.0.99", "xh-web: nft chain forward 0", "xh-web: route 0.0.0.0/0 gw0 172.30.0.1: missing"],
+    ),
+]
+
+
+def test_the_independent_checker_reports_what_is_changed_by_hand(named: Named) -> None:
+    here = {**named.seen["h1"], "names": NAMES}
+    run = checker.prefixed_runner(named.lab.argv("h1"))
+    for harm, repair, reports in MUTATIONS:
+        named.lab.script("h1", f"{harm}; sleep 0.5")
+        found = checker.check(here, run)
+        named.lab.script("h1", f"{repair}; sleep 0.5")
+        assert [one for one in reports if not any(one in line for line in found)] == [], found
+        assert [line for line in found if not any(one in line for one in reports)] == []
+    assert checker.check(here, run) == []
 
 
 @pytest.mark.parametrize("server", [WEB, WEB6])

@@ -11,9 +11,12 @@ import time
 import pytest
 from ansible_collections.crosshost.network.plugins.module_utils.kernel import nft
 
+from tests import checker
 from tests.support import engine
+from tests.support.scenarios import declared
 from tests.support.shops import (  # noqa: F401
     DATA_PATH,
+    DB,
     NETWORKS,
     PORT,
     STORE,
@@ -157,6 +160,8 @@ def test_what_is_established_survives_unrelated_changes(host: Host, places: dict
 def test_a_sandbox_in_two_networks_has_the_services_of_both(host: Host, places: dict[str, Place]) -> None:
     """And one in a single network those of that one."""
     host.call(engine.services, [shop(a=1), STORE])
+    ends = [*(endpoint("web", name) for name in WEB), *(endpoint("db", name) for name in DB)]
+    assert host.call(checker.check, declared(NETWORKS, ends, services=[shop(a=1), STORE])) == []
     assert ask(places["caller"], VIP, PORT).startswith("a ")
     assert set(draw(places["caller"], "10.51.0.100", 60)) == {"d", "e"}
     assert set(draw(places["d"], "fd51::100", 60)) == {"d", "e"}

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests import checker
+from tests.support.scenarios import declared
 from tests.support.vms.machine import Machine
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -103,6 +105,52 @@ def test_a_vlan_is_made_and_goes_with_its_last_network(machines: list[Machine]) 
     assert "PROMISC" not in link(one, "eth1.10")["flags"]
     settled(one, "macvlan", [{"name": "ten"}], "deleted")
     assert not link(one, "eth1.10") and not link(one, "eth0", "a")
+
+
+def test_the_independent_checker_agrees_and_sees_changes(machines: list[Machine]) -> None:
+    one = machines[0]
+    networks = [
+        {**TEN, "shim": "10.10.0.5", "promiscuous": True},
+        {"name": "inside", "subnets": [{"subnet": "10.13.0.0/24"}], "mtu": 1400},
+        {
+            "name": "far",
+            "driver": "ipvlan",
+            "mode": "l3",
+            "parent": "eth1.20",
+            "subnets": [{"subnet": "10.20.0.0/24"}],
+        },
+    ]
+    ends = [box("a", "ten", "10.10.0.21"), box("b", "inside", "10.13.0.21"), box("c", "far", "10.20.0.21")]
+    settled(one, "macvlan", networks)
+    settled(one, "endpoint", ends)
+    here = declared([], ends, macvlan_networks=networks)
+
+    def found() -> list[str]:
+        return checker.check(here, lambda argv: one.ok(*argv))
+
+    assert found() == []
+    dummy = "$(ip -br link show type dummy | cut -d' ' -f1)"
+    for harm, repair, report in (
+        (
+            "ip link set eth1.20 alias other",
+            "ip link set eth1.20 alias crosshost:macvlan",
+            "eth1.20: unexpected",
+        ),
+        (f"ip link set {dummy} down", f"ip link set {dummy} up", "up: is False"),
+        (
+            "ip -n c link set eth0 type ipvlan mode l2",
+            "ip -n c link set eth0 type ipvlan mode l3",
+            "mode: is 'l2'",
+        ),
+        (
+            "ip link set eth1.10 promisc off",
+            "ip link set eth1.10 promisc on",
+            "eth1.10: it is not promiscuous",
+        ),
+    ):
+        one.shell(harm)
+        assert len(found()) == 1 and report in found()[0], found()
+        one.shell(repair)
 
 
 def tag(frame: bytes) -> int:

@@ -6,10 +6,11 @@ from __future__ import annotations
 import pytest
 from ansible_collections.crosshost.network.plugins.module_utils import render
 from ansible_collections.crosshost.network.plugins.module_utils.plan import Op, apply_to, plan
-from ansible_collections.crosshost.network.plugins.module_utils.resources import State
+from ansible_collections.crosshost.network.plugins.module_utils.resources import Link, Netns, State
 
 from tests.support.model import Kernel
-from tests.support.states import pair, shrink
+from tests.support.shrinking import shrink
+from tests.support.states import pair
 
 CHUNKS, PER_CHUNK = 12, 250
 
@@ -55,6 +56,8 @@ def test_plans_lead_there_and_back_in_an_order_that_a_kernel_accepts(chunk: int)
 def test_the_generated_pairs_are_worth_something() -> None:
     """They hold every kind of resource, every verb, and pairs that have much in common."""
     kinds: set[str] = set()
+    links: set[str] = set()
+    twins: set[bool] = set()
     verbs: set[tuple[str, str]] = set()
     common = sizes = 0
     for seed in range(300):
@@ -62,6 +65,8 @@ def test_the_generated_pairs_are_worth_something() -> None:
         sizes += len(before)
         common += len([k for k in before if before[k] == after.get(k)])
         kinds |= {type(item).__name__ for item in before.values()}
+        links |= {item.kind for item in before.values() if isinstance(item, Link)}
+        twins |= {bool(item.of) for item in before.values() if isinstance(item, Netns)}
         verbs |= {(op.verb, type(op.subject).__name__) for op in plan(before, after)}
     assert kinds == {
         "Netns",
@@ -74,8 +79,11 @@ def test_the_generated_pairs_are_worth_something() -> None:
         "NftChain",
         "NftMap",
         "NftElement",
+        "File",
         "Record",
     }
+    assert links == {"bridge", "vxlan", "veth", "macvlan"}
+    assert twins == {False, True}
     changed = {kind for verb, kind in verbs if verb == "change"}
     assert changed == kinds - {"Address", "NftMap"}
     assert sizes / 300 > 15

@@ -69,9 +69,12 @@ def watch_namespaces(places: Places) -> None:
     call = nft.Call
 
     def called(space: str, document: str) -> nft.Call:
-        if '"list"' not in document:
-            places.reach("nft")
-        return call(space, document)
+        if '"list"' in document:
+            return call(space, document)
+        places.reach("nft")
+        begun = call(space, document)
+        begun.wait()  # it must not go on after this process was killed
+        return begun
 
     nft.Call = called  # type: ignore[assignment,misc]
 
@@ -179,10 +182,10 @@ def _refuse_calls(refused: Callable[[str], bool]) -> None:
     sysctl.write = denied("sysctl", sysctl.write)
     transact = nft.transact
 
-    def refusing(*args: Any, **kwargs: Any) -> None:
+    def refusing(*args: Any, **kwargs: Any) -> nft.Call:
         if refused("nft"):
             raise nft.NftError("Operation not permitted")
-        transact(*args, **kwargs)
+        return transact(*args, **kwargs)
 
     nft.transact = refusing
 

@@ -12,6 +12,7 @@ from ansible_collections.crosshost.network.plugins.module_utils.plan import Op
 from ansible_collections.crosshost.network.plugins.module_utils.resources import (
     Address,
     FdbEntry,
+    File,
     Link,
     Neighbour,
     Netns,
@@ -27,6 +28,8 @@ from ansible_collections.crosshost.network.plugins.module_utils.resources import
     key,
 )
 
+UNDERLAY, NAMED = "eth1", "/run/netns/"
+_OF_NO_SPACE = (Netns, File, Record)
 _LOOKED_UP = re.compile(r'"@([^"]+)"')
 
 
@@ -81,7 +84,7 @@ class Kernel:
             )
             for link in inside:
                 del self.state[key(link)]
-            self._forget(lambda one: not isinstance(one, (Netns, Record)) and one.netns == item.name)
+            self._forget(lambda one: not isinstance(one, _OF_NO_SPACE) and one.netns == item.name)
         elif isinstance(item, Link):
             self._link_gone(item)
         elif isinstance(item, Address):
@@ -107,6 +110,11 @@ class Kernel:
                 isinstance(one, (Address, Route, Neighbour, FdbEntry)) and (one.netns, one.dev) in devices
             )
         )
+        if not link.netns:
+            for child in self._links():
+                if child.kind == "macvlan" and dict(child.attrs)["link"] == link.name:
+                    del self.state[key(child)]
+                    self._link_gone(child)
         for port in self._links():
             if port.master == link.name and port.netns == link.netns:
                 self.state[key(port)] = port._replace(master="", port=())
@@ -139,7 +147,7 @@ class Kernel:
     # -- creating and changing
 
     def _write(self, op: Op, item: Resource) -> None:
-        if not isinstance(item, (Netns, Record)):
+        if not isinstance(item, _OF_NO_SPACE):
             self._need(
                 not item.netns or ("Netns", item.netns) in self.state, op, "there is no such namespace"
             )
@@ -148,11 +156,14 @@ class Kernel:
         elif isinstance(item, (Address, Route, Neighbour, FdbEntry)):
             self._row(op, item)
         else:
-            assert isinstance(item, (Netns, Sysctl, *Nft, Record))
+            assert isinstance(item, (Netns, Sysctl, *Nft, File, Record))
+        if isinstance(item, Netns) and item.of.startswith(NAMED):
+            target = ("Netns", item.of[len(NAMED) :])
+            self._need(target in self.state, op, "there is no namespace that it could be a name of")
         if isinstance(item, NftElement):
             self._need(("NftMap", item.netns, "inet", item.map) in self.state, op, "there is no such map")
-            target = ("NftChain", item.netns, "inet", item.target)
-            self._need(target in self.state, op, "there is no such chain")
+            chain = ("NftChain", item.netns, "inet", item.target)
+            self._need(chain in self.state, op, "there is no such chain")
         if isinstance(item, NftChain):
             for name in _LOOKED_UP.findall("".join(item.rules)):
                 self._need(("NftMap", item.netns, "inet", name) in self.state, op, f"there is no map {name}")
@@ -168,7 +179,8 @@ class Kernel:
         before = op.before
         assert isinstance(before, Link)
         self._need(before.kind == link.kind, op, "a link cannot change its kind")
-        self._need(link.kind != "vxlan" or before.attrs == link.attrs, op, "a tunnel's attributes are fixed")
+        fixed = link.kind in ("vxlan", "macvlan")
+        self._need(not fixed or before.attrs == link.attrs, op, "the attributes are fixed")
         self._need(_ends(before) == _ends(link), op, "a pair cannot move")
         if before.master != link.master:
             self._rows_of_port_gone(link)
@@ -181,6 +193,10 @@ class Kernel:
             self._need((link.peer.netns, link.peer.name) not in taken, op, "the peer's name is taken")
             there = not link.peer.netns or ("Netns", link.peer.netns) in self.state
             self._need(there, op, "there is no namespace for the peer")
+        if link.kind == "macvlan":
+            parent = dict(link.attrs)["link"]
+            there = parent == UNDERLAY or ("Link", "", parent) in self.state
+            self._need(there, op, "there is no such device")
         if link.kind == "vxlan":
             mine = dict(link.attrs)
             for other in self._links():

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random valid states: what crosshost can want a host to be. Seeded, and shrinkable by :func:`shrink`.
+"""Random valid states: what crosshost can want a host to be. Seeded; :mod:`.shrinking` makes them smaller.
 
 ``wide`` states also hold what the planner must treat rightly though no compiler makes it today (links that are down,
-tunnels in the host's namespace, rows of every device); states that are not wide can be put into a real kernel.
+tunnels in the host's namespace, rows of every device), files, and second names of namespaces; states that are not wide can be put into a real kernel.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Callable, Iterator
 
 from ansible_collections.crosshost.network.plugins.module_utils.resources import (
@@ -17,6 +16,7 @@ from ansible_collections.crosshost.network.plugins.module_utils.resources import
     ZERO_MAC,
     Address,
     FdbEntry,
+    File,
     Link,
     Neighbour,
     Netns,
@@ -31,6 +31,8 @@ from ansible_collections.crosshost.network.plugins.module_utils.resources import
     Sysctl,
     state_of,
 )
+
+from .shrinking import NAMED, UNDERLAY, without
 
 NETWORKS, SANDBOXES = ("a", "b", "c"), ("box1", "box2")
 SETTINGS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
@@ -121,12 +123,16 @@ class Builder:
             items += self._gateway_bridge()
         for netns in [HOST, *places]:
             items += self._joined(netns, boxes, items)
+        for number, box in enumerate(boxes):
+            if chance.random() < 0.4:
+                items += self._child(box, number, items)
         items += self._chains()
         if self._wide:
             items += [
                 Record("overlay_network", name, json.dumps({"name": name, "n": chance.randrange(2)}))
                 for name in networks
             ]
+            items += self._beside(boxes)
             if chance.random() < 0.2:
                 items += self._tunnel(HOST, "a", 90 + chance.randrange(2), "", 1400)
         return self._settled(items)
@@ -277,6 +283,28 @@ class Builder:
             yield Address(box, inner, f"fd00:{far}::20", 64)
             yield Route(box, f"fd00:{far + 20}::/64", inner, f"fd00:{far}::{chance.choice((1, 2))}")
 
+    def _child(self, box: str, number: int, items: list[Resource]) -> Iterator[Resource]:
+        """A macvlan in a sandbox, on the underlay or on the gateway bridge."""
+        chance = self._chance
+        bridges = [item.name for item in items if isinstance(item, Link) and item.name == "gwb"]
+        parent = chance.choice((UNDERLAY, *bridges))
+        # a child's MTU is at most its parent's, which may become less
+        mtu = chance.choice((1500, 1400)) if parent == UNDERLAY else 1400
+        mac = f"02:42:0d:00:{number:02x}:{chance.choice((20, 21)):02x}"
+        attrs = (("link", parent), ("mode", chance.choice(("bridge", "private"))))
+        yield Link(box, "lan0", "macvlan", f"crosshost:lan/{box}", mtu, mac, up=self._up(), attrs=attrs)
+        yield Address(box, "lan0", f"10.99.0.{chance.choice((20, 21))}", 24)
+        yield from self._routes(box, "lan0", "10.99.0", "xh-d")
+
+    def _beside(self, boxes: list[str]) -> Iterator[Resource]:
+        chance = self._chance
+        for name in ("one", "other"):
+            if chance.random() < 0.3:
+                yield File(f"/run/crosshost/{name}", f"{chance.randrange(2)}\n")
+        if chance.random() < 0.3:
+            target = chance.choice(("/proc/self/ns/net", *(f"{NAMED}{box}" for box in boxes)))
+            yield Netns("twin", "", target)
+
     def _chains(self) -> Iterator[Resource]:
         chance = self._chance
         targets = [f"to-{number}" for number in range(4) if chance.random() < 0.4]
@@ -317,64 +345,3 @@ def _json(value: object) -> str:
 
 def _identity(item: Resource) -> tuple[object, ...]:
     return next(iter(state_of([item])))
-
-
-def shrink(
-    states: tuple[State, State], fails: Callable[[State, State], bool], rounds: int = 400
-) -> tuple[State, State]:
-    """A smaller pair that still fails: resources are left out one by one, with all that hangs on them."""
-    current = list(states)
-    for _ in range(3):
-        for side in (0, 1):
-            for identity in list(current[side]):
-                if rounds <= 0:
-                    return current[0], current[1]
-                if identity not in current[side] or identity[0] == "Sysctl":
-                    continue
-                rounds -= 1
-                trial = list(current)
-                trial[side] = without(current[side], identity)
-                if fails(trial[0], trial[1]):
-                    current = trial
-    return current[0], current[1]
-
-
-def without(state: State, identity: tuple[object, ...]) -> State:
-    """The state less one resource and everything that cannot be without it."""
-    left = {k: item for k, item in state.items() if k != identity}
-    while True:
-        fine = {k: item for k, item in left.items() if _stands(item, left)}
-        if len(fine) == len(left):
-            return left
-        left = fine
-
-
-def _stands(item: Resource, state: State) -> bool:
-    netns = "" if isinstance(item, (Netns, Record)) else item.netns
-    if netns and ("Netns", netns) not in state:
-        return False
-    if isinstance(item, NftElement):
-        place = (item.netns, item.family)
-        return ("NftMap", *place, item.map) in state and ("NftChain", *place, item.target) in state
-    if isinstance(item, NftChain):
-        needed = re.findall(r'"@([^"]+)"', "".join(item.rules))
-        return all(("NftMap", item.netns, item.family, name) in state for name in needed)
-    if isinstance(item, Link):
-        peer = not (item.peer and item.peer.netns) or ("Netns", item.peer.netns) in state
-        return peer and (not item.master or ("Link", item.netns, item.master) in state)
-    if isinstance(item, (Address, Route, Neighbour, FdbEntry)):
-        devices = {(one.netns, one.name) for one in state.values() if isinstance(one, Link)}
-        devices |= {
-            (one.peer.netns, one.peer.name) for one in state.values() if isinstance(one, Link) and one.peer
-        }
-        if (item.netns, item.dev) not in devices:
-            return False
-    if isinstance(item, Route) and item.gateway:
-        return any(
-            isinstance(one, Address)
-            and one.dev == item.dev
-            and one.netns == item.netns
-            and (":" in one.address) == (":" in item.dst)
-            for one in state.values()
-        )
-    return True

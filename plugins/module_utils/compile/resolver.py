@@ -19,6 +19,7 @@ from ..spec.endpoint import GATEWAY_INTERFACE
 from .names import PORT, instance_name
 
 MARK = "# crosshost: "
+_OWNER = "# written by "
 _KEPT = "#| "
 _NOTE = "# names of these networks; what follows was here before, and comes back when the endpoints leave\n"
 INPUT, FORWARD, RAW, OUTPUT = "names-input", "names-forward", "names-raw", "names-output"
@@ -36,10 +37,11 @@ class Sandbox(NamedTuple):
     addresses: tuple[str, ...]
 
 
-def resolv_conf(networks: Sequence[str], server: str, former: Optional[str] = None) -> str:
+def resolv_conf(networks: Sequence[str], server: str, former: Optional[str] = None, owner: str = "") -> str:
     """The file for a sandbox. ``former`` is what was in it, if there was one; the domains that it searched it goes on to
-    search."""
+    search. ``owner`` tells the host apart from a machine that runs inside of it, whose processes it sees as well."""
     text = f"{MARK}{' '.join(networks)}\n"
+    text += f"{_OWNER}{owner}\n" if owner else ""
     if former is not None:
         lines = former.split("\n")
         text += _NOTE + "".join(f"{_KEPT}{line}\n" for line in lines)
@@ -49,6 +51,12 @@ def resolv_conf(networks: Sequence[str], server: str, former: Optional[str] = No
 
 def is_ours(text: str) -> bool:
     return text.startswith(MARK)
+
+
+def owner_of(text: str) -> str:
+    """Who wrote a file that is ours; "" where it does not say."""
+    second = text.split("\n", 2)[1:2]
+    return second[0][len(_OWNER) :] if second and second[0].startswith(_OWNER) else ""
 
 
 def former(text: str) -> Optional[str]:

@@ -73,6 +73,8 @@ class Executor:
                     self._make_tunnels(made)
                 if isinstance(op.subject, (Neighbour, FdbEntry)):
                     place = self._rows(ops, place)
+                elif isinstance(op.subject, Nft):
+                    place = self._change_tables(ops, place)
                 else:
                     self._one(op)
                     place += 1
@@ -131,8 +133,6 @@ class Executor:
             self._flush()
             if op.after is not None:
                 sysctl.write(item.netns, item.name, item.value)
-        elif isinstance(item, Nft):
-            self._table(item.netns)
         elif isinstance(item, (File, Unit)):
             self._flush()
             self._system(op)
@@ -288,22 +288,36 @@ class Executor:
         except NetlinkError as error:
             raise OpError(queue[error.index][0], error.reason) from error
 
-    def _table(self, netns: str) -> None:
-        """All changes of a namespace's nft table, at the place of the first of them."""
-        ops = self._tables.pop(netns, [])
-        if not ops:
-            return
+    def _change_tables(self, ops: list[Op], start: int) -> int:
+        """Change the nft tables that the operations from ``start`` on are about, each as a whole at its first operation, and a
+        few at the same time; the place after these operations."""
         from . import nft  # late: many runs have nothing to do with it
 
+        parts = list(
+            itertools.takewhile(lambda op: isinstance(op.subject, Nft), itertools.islice(ops, start, None))
+        )
+        spaces = dict.fromkeys(op.subject.netns for op in parts if isinstance(op.subject, Nft))
+        waiting = [(netns, self._tables.pop(netns)) for netns in spaces if netns in self._tables]
         self._flush()
+        running: list[tuple[str, list[Op], nft.Call]] = []
+        changes = parts
         try:
-            nft.transact(netns, ops)
-        except nft.NftError as error:
-            raise OpError(ops[0], str(error)) from error
-        if not netns:
-            from . import conntrack  # late, likewise
+            while waiting or running:
+                while waiting and len(running) < nft.AT_ONCE:
+                    netns, changes = waiting.pop(0)
+                    running.append((netns, changes, nft.transact(netns, changes)))
+                netns, changes, call = running.pop(0)
+                nft.finish(call)
+                if not netns:
+                    from . import conntrack  # late, likewise
 
-            conntrack.refresh(self._session, ops)
+                    conntrack.refresh(self._session, changes)
+        except nft.NftError as error:
+            raise OpError(changes[0], str(error)) from error
+        finally:
+            for _netns, _changes, call in running:
+                call.wait()
+        return start + len(parts)
 
     @staticmethod
     def _system(op: Op) -> None:

@@ -30,9 +30,12 @@ _BLOCK = 1 << 16
 
 
 def observe(paths: Iterable[str]) -> Iterator[File]:
-    """These files as they are; those that are not there, or are no plain files, are left out."""
+    """These files as they are; those that are not there, or are no plain files, are left out. One that a killed run has only
+    begun is an empty one that nobody may read."""
     for path in paths:
         found = read(path)
+        if found is None and not path.startswith("/proc/") and os.path.lexists(_part(path)):
+            found = File(path, "", 0)
         if found is not None:
             yield found
 
@@ -196,16 +199,26 @@ def _mount_of(fd: int) -> str:
         return next(line for line in file if line.startswith("mnt_id:"))
 
 
+def _part(path: str) -> str:
+    return f"{path}.part"
+
+
 def _replace(item: File) -> None:
-    _make_folders(os.path.dirname(item.path))
-    part = f"{item.path}.part"
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    part = _part(item.path)
     try:
-        _write(fd, item.content)
-        os.fchmod(fd, item.mode)
-    finally:
-        os.close(fd)
-    os.replace(part, item.path)
+        _make_folders(os.path.dirname(item.path))
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            _write(fd, item.content)
+            os.fchmod(fd, item.mode)
+        finally:
+            os.close(fd)
+        os.replace(part, item.path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        _prune(os.path.dirname(item.path))
+        raise
 
 
 def _make_folders(path: str) -> None:
@@ -217,13 +230,18 @@ def _make_folders(path: str) -> None:
 
 
 def _remove(path: str) -> None:
-    for name in (f"{path}.part", path):  # a run that was killed may have left its part
+    for name in (_part(path), path):  # a run that was killed may have left its part
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
-    folder = os.path.dirname(path)
+    _prune(os.path.dirname(path))
+
+
+def _prune(folder: str) -> None:
     while _FOLDERS.fullmatch(folder):
         try:
             os.rmdir(folder)
+        except FileNotFoundError:
+            pass
         except OSError:
             return  # something else is in it
         folder = os.path.dirname(folder)

@@ -18,6 +18,7 @@ from ..resources import NFT_TABLE, NftChain, NftElement, NftMap, Resource, canon
 from . import netns as _netns
 
 FAMILY = "inet"
+AT_ONCE = 2  # processes of nft: each keeps a processor busy
 _BASE = ("type", "hook", "prio", "policy")
 _TABLE = {"family": FAMILY, "name": NFT_TABLE}
 # on a host without /etc/protocols nft lists their numbers
@@ -59,6 +60,10 @@ class Call:
         out, err = stdout.read(), stderr.read()
         self._close()
         return code, out, err
+
+    def wait(self) -> None:
+        """Wait for its end; the answer can still be had."""
+        self._process.wait()
 
     def stop(self) -> None:
         """End it: nobody wants the answer any more."""
@@ -137,18 +142,29 @@ def _map(netns: str, entry: dict[str, Any]) -> list[Resource]:
     return found
 
 
-def transact(netns: str, ops: Sequence[Op]) -> None:
-    """Make all these changes of a namespace's table at once. NftError if nft refuses: then nothing was done.
+def transact(netns: str, ops: Sequence[Op]) -> Call:
+    """Begin to make all these changes of a namespace's table at once, for :func:`finish`.
 
-    What refers to something goes before it and comes after it: elements, rules, maps and chains, then the other way."""
+    What refers to something goes before it and comes after it: elements, rules, maps and chains, then the other way. With the
+    last of them the table goes."""
     commands = [canonical({"add": {"table": _TABLE}}), *map(canonical, _clear(ops)), *_write(ops)]
-    code, _out, err = Call(netns, _document(commands)).answer()
+    if all(op.after is None for op in ops) and _is_all(netns, ops):
+        commands.append(canonical({"delete": {"table": _TABLE}}))
+    return Call(netns, _document(commands))
+
+
+def finish(call: Call) -> None:
+    """Wait for the end of a transaction. NftError if nft refuses: then nothing was done."""
+    code, _out, err = call.answer()
     if code != 0:
         raise NftError(" ".join(err.split()) or f"nft ended with {code}")
-    if all(op.after is None for op in ops) and not any(
-        "chain" in one or "map" in one for one in _entries(listing(netns))
-    ):
-        Call(netns, _document([canonical({"delete": {"table": _TABLE}})])).answer()
+
+
+def _is_all(netns: str, ops: Sequence[Op]) -> bool:
+    """True if these parts are all that the table has."""
+    parts = {op.before.name for op in ops if isinstance(op.before, (NftChain, NftMap))}
+    there = (entry.get(kind) for entry in _entries(listing(netns)) for kind in ("chain", "map", "set"))
+    return all(one["name"] in parts for one in there if one)
 
 
 def _clear(ops: Sequence[Op]) -> Iterator[dict[str, Any]]:

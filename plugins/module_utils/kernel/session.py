@@ -16,8 +16,6 @@ from .netlink import Sockets
 if TYPE_CHECKING:
     from .nft import Call
 
-_AT_ONCE = 2  # processes of nft that read
-
 
 class NsView:
     """What is in one namespace; each table is dumped when it is first asked for."""
@@ -102,8 +100,10 @@ class Session:
 
     def read_ahead(self, spaces: Iterable[str]) -> None:
         """Begin to read the nft tables of these namespaces, a few at a time; :meth:`nft` waits for the one it is asked for."""
+        from . import nft
+
         self._unread += spaces
-        while self._unread and len(self._listings) < _AT_ONCE:
+        while self._unread and len(self._listings) < nft.AT_ONCE:
             netns = self._unread.pop(0)
             call = None if netns in self._tables or netns in self._listings else _listing(netns)
             if call:

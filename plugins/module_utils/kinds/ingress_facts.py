@@ -37,7 +37,7 @@ def facts(session: Session, recorded: Sequence[Mapping[str, Any]]) -> list[dict[
                 "addresses": [
                     f"{one.address}/{one.prefixlen}"
                     for one in (here.addresses if here else ())
-                    if here and here.by_index[one.ifindex].owned
+                    if here and here.by_index[one.ifindex].kind == "veth"
                 ],
                 "ports": sorted(_published(session)),
                 "legs": sorted(leg for leg in legs if leg != SANDBOX),

@@ -103,7 +103,7 @@ class Resolvers:
             if path:
                 there = files.read(path)
                 former = resolver.former(there.content) if there else None
-                ours = resolver.resolv_conf(one.networks, one.server, former)
+                ours = resolver.resolv_conf(one.networks, one.server, former, resolv.own_name())
                 yield there._replace(content=ours) if there else File(path, ours)
                 mine.add(files.identity(path))
         for there in _written():
@@ -131,8 +131,12 @@ class Resolvers:
 
 
 def _written() -> Iterator[File]:
-    """The files of containers and processes that are ours."""
-    return (one for one in resolv.own_files() if resolver.is_ours(one.content))
+    """The files of containers and processes that this host wrote. A machine inside of it, whose processes are seen from here,
+    may have written others."""
+    name = resolv.own_name()
+    for one in resolv.own_files():
+        if resolver.is_ours(one.content) and resolver.owner_of(one.content) == name:
+            yield one
 
 
 def guard(ops: Sequence[Op]) -> None:
