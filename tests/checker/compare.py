@@ -18,6 +18,7 @@ from .tables import TABLE, compare_table, tables
 from .whole import wanted_host
 
 _GROUP = "30840"
+_PARENTS = ("vlan", "dummy")  # what they list are the MAC addresses of their children
 
 
 def check(host: Host, run: Runner = local_runner) -> list[str]:
@@ -191,7 +192,7 @@ def _forwarding(wanted: Wanted, space: Space, ours: Mapping[str, str], looked_at
     port_rows: set[tuple[str, ...]] = set()
     macs = {device.mac for device in space.devices.values()}
     for dev, mac, dst, state in space.fdb:
-        if dev not in looked_at:
+        if dev not in looked_at or space.devices[dev].kind in _PARENTS:
             continue
         if state == "static":
             port_rows.add((dev, mac))

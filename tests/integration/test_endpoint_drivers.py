@@ -162,6 +162,15 @@ def test_a_default_route_of_somebody_else_is_left_alone(host: Host) -> None:
     assert defaults(host, "theirs") == {4: "192.0.2.1 foreign"}
 
 
+def test_a_default_route_made_by_hand_over_our_device_is_put_right(host: Host) -> None:
+    config = [box("front", "a"), box("inside", "b")]
+    settled(host, config)
+    host.run("ip", "-n", "a", "route", "replace", "default", "via", "172.20.0.9", "dev", "eth0")
+    host.run("ip", "-n", "b", "route", "add", "default", "via", "172.22.0.9", "dev", "eth0")
+    settled(host, config)
+    assert defaults(host, "a")[4] == "172.20.0.1 eth0" and defaults(host, "b") == {}
+
+
 def test_everything_comes_back_one_by_one(host: Host) -> None:
     """As after a reboot, when each endpoint is restored by itself."""
     config = [box("mesh", ip="10.60.0.5"), box("front", gw_priority=3), box("inside")]

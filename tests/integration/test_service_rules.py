@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.crosshost.network.plugins.module_utils import cli, info
 from ansible_collections.crosshost.network.plugins.module_utils.converge import converge
-from ansible_collections.crosshost.network.plugins.module_utils.errors import SpecError
+from ansible_collections.crosshost.network.plugins.module_utils.errors import ApplyError, SpecError
 from ansible_collections.crosshost.network.plugins.module_utils.kernel.apply import Executor
 from ansible_collections.crosshost.network.plugins.module_utils.kernel.session import Session
 from ansible_collections.crosshost.network.plugins.module_utils.kinds.service import ServiceKind, leftovers
@@ -290,3 +290,24 @@ def test_facts_drift_and_restore(host: Host) -> None:
     assert {name: chains(text) for name, text in tables(host).items()} == {
         name: chains(text) for name, text in was.items()
     }
+
+
+def test_what_nft_refuses_in_one_sandbox_is_undone_in_all(host: Host) -> None:
+    """Tables are written a few at a time; none of them stays."""
+    host.run(
+        "ip",
+        "netns",
+        "exec",
+        "c",
+        "nft",
+        "add table inet crosshost; add set inet crosshost service-vip4 { type mark; }",
+    )
+    try:
+        was = tables(host)
+        with pytest.raises(ApplyError, match="everything done before it was undone") as caught:
+            host.call(engine.services, [shop(a=1)])
+        assert "service: ip netns exec c nft " in str(caught.value)
+        assert tables(host) == was
+        assert host.call(engine.services, [], "gathered").after == []
+    finally:
+        host.run("ip", "netns", "exec", "c", "nft", "flush", "ruleset")

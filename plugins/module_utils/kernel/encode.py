@@ -37,6 +37,7 @@ _IFF_UP = 1
 _NTF_MASTER = 0x04
 _NODAD = 0x02
 _STATIC, _UNIVERSE, _LINK_SCOPE, _MAIN, _UNICAST = 4, 0, 253, 254, 1
+_ANY_PROTOCOL, _ANY_SCOPE = 0, 255
 _PORT_DEFAULTS = (("learning", 1), ("flood", 1), ("neigh_suppress", 0), ("isolated", 0), ("hairpin", 0))
 _PORT_ATTRIBUTES = {
     "learning": "IFLA_BRPORT_LEARNING",
@@ -226,12 +227,14 @@ def address(item: Address, index: int, delete: bool = False) -> Message:
 
 def route(item: Route, index: int, delete: bool = False, replace: bool = False) -> Message:
     network, length = item.dst.split("/")
+    scope = _UNIVERSE if item.gateway or ":" in network else _LINK_SCOPE
     fields = {
         "family": socket.AF_INET6 if ":" in network else socket.AF_INET,
         "dst_len": int(length),
         "table": _MAIN,
-        "proto": _STATIC,
-        "scope": _UNIVERSE if item.gateway or ":" in network else _LINK_SCOPE,
+        # whoever made a route that is to go
+        "proto": _ANY_PROTOCOL if delete else _STATIC,
+        "scope": _ANY_SCOPE if delete else scope,
         "type": _UNICAST,
     }
     attrs: list[tuple[str, Any]] = [("RTA_OIF", index)]

@@ -22,6 +22,7 @@ from ..plan import Op
 from ..resources import File
 
 UNITS = "/run/systemd/system"
+BEGUN = -1  # no mode that a file can have
 # folders that are removed when the last file of crosshost in them goes
 _FOLDERS = re.compile(r"/run/crosshost(/.*)?|/etc/netns(/.*)?|/run/systemd/system/crosshost-[^/]*\.d")
 _ROOT = "/root/"
@@ -30,12 +31,13 @@ _BLOCK = 1 << 16
 
 
 def observe(paths: Iterable[str]) -> Iterator[File]:
-    """These files as they are; those that are not there, or are no plain files, are left out. One that a killed run has only
-    begun is an empty one that nobody may read."""
+    """These files as they are; those that are not there, or are no plain files, are left out. One that a killed run
+    has only begun has the mode BEGUN."""
     for path in paths:
         found = read(path)
-        if found is None and not path.startswith("/proc/") and os.path.lexists(_part(path)):
-            found = File(path, "", 0)
+        if found is None and not path.startswith("/proc/"):
+            part = read(_part(path))
+            found = part._replace(path=path, mode=BEGUN) if part else None
         if found is not None:
             yield found
 
@@ -210,6 +212,8 @@ def _replace(item: File) -> None:
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             _write(fd, item.content)
+            if item.mode == BEGUN:
+                return  # as it was, when a run is undone
             os.fchmod(fd, item.mode)
         finally:
             os.close(fd)

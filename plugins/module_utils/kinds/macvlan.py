@@ -117,6 +117,10 @@ class MacvlanKind:
             return not users or any(name in names for name in users)
         if not info.owned:
             return False
+        if not info.alias and info.kind in ("vlan", "dummy", *macvlan.MODES):
+            # half made by a run that was killed, perhaps for a network that is declared no more
+            others = [one for one in self._parsed.values() if one.name not in names]
+            return not any(info.name in (parent_of(one), shim_name(one.name)) for one in others)
         known = {device(name) for name in names for device in (dummy_name, shim_name)}
         return info.name in known or _owner(info) in names
 

@@ -115,7 +115,7 @@ class Resolvers:
         """The files that are ours, or that are to become ours."""
         wanted = {item.path for item in desired if item.path.endswith("/resolv.conf")}
         for item in resolv.named():
-            if resolver.is_ours(item.content) or item.path in wanted:
+            if _is_ours(item) or item.path in wanted:
                 yield item
         inside = sorted(path for path in wanted if path.startswith("/proc/"))
         mine = {files.identity(path) for path in inside}
@@ -139,6 +139,10 @@ def _written() -> Iterator[File]:
             yield one
 
 
+def _is_ours(item: File) -> bool:
+    return resolver.is_ours(item.content) or item == File(item.path, "", files.BEGUN)
+
+
 def guard(ops: Sequence[Op]) -> None:
     """Refuse to take over a named sandbox's file of somebody else's, and files that cannot be written."""
     for op in ops:
@@ -159,7 +163,7 @@ def guard(ops: Sequence[Op]) -> None:
 def _is_foreign(op: Op) -> bool:
     """True for a change of a file that is not ours, and where something else than a file is in the way."""
     if isinstance(op.before, File):
-        return not resolver.is_ours(op.before.content)
+        return not _is_ours(op.before)
     return os.path.lexists(op.subject.path) if isinstance(op.subject, File) else False
 
 
