@@ -186,7 +186,7 @@ def test_what_is_killed_anywhere_is_finished_by_the_next_run(name: str) -> None:
     share_out(work)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["bridge_network", "macvlan", "service"])
 def test_what_is_killed_anywhere_is_removed_by_the_next_run(kind: str) -> None:
     """Although nothing is recorded of it."""
     step = STEPS[f"{kind}, create"]

@@ -100,10 +100,12 @@ class BridgeKind:
     def _present(self, session: Session, names: Sequence[str]) -> list[str]:
         """The bridges of these networks, with those that a killed run left half made: they have no alias yet."""
         found = {device for name, device in devices(session) if name in names}
-        for name in names:
-            network = self._parsed.get(name)
-            link = session.host.by_name.get(network.bridge if network else bridge.device_name(name))
-            if link is not None and link.owned and link.kind == "bridge" and not link.alias:
+        others = {one.bridge for one in self._parsed.values() if one.name not in names}
+        declared = {one.bridge for one in self._parsed.values()}
+        for link in session.host.links:
+            half_made = link.owned and link.kind == "bridge" and not link.alias
+            ours = link.name in declared or link.name.startswith(bridge.PREFIX)
+            if half_made and ours and link.name not in others:
                 found.add(link.name)
         return sorted(found)
 
