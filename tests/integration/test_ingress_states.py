@@ -7,13 +7,13 @@ import os
 import random
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ansible_collections.crosshost.network.plugins.module_utils import cli, info, record
 from ansible_collections.crosshost.network.plugins.module_utils.converge import converge
-from ansible_collections.crosshost.network.plugins.module_utils.errors import ApplyError, CrosshostError
+from ansible_collections.crosshost.network.plugins.module_utils.errors import CrosshostError
 from ansible_collections.crosshost.network.plugins.module_utils.kinds.gwbridge import GwbridgeKind
 
 from tests.support import engine, eye, faults
@@ -258,6 +258,29 @@ def test_a_port_that_somebody_has_is_not_taken(net: Mesh, host: Host) -> None:
     finally:
         host.call(engine.endpoints, [T1], "overridden")
     host.call(engine.ingress, [item])
+    # and the other way round; a port that crosshost chooses is another one
+    try:
+        name, line = host.call(attempt_publish, "8080:80")
+        assert name == "CollisionError", line
+        assert "endpoint web/t1: publish 8080:80/tcp: the ingress network publishes port 8080" in line
+        assert host.call(attempt_publish, "10.98.0.1:8080-8081:81") == ("", "")
+        assert "publish-tcp-10.98.0.1-8081" in host.run("nft", "list", "table", "inet", "crosshost")
+        # neither takes the way from 127.0.0.1 from the other
+        assert host.run("sysctl", "-n", "net.ipv4.conf.xh_gwbridge.route_localnet").strip() == "1"
+        assert not host.call(engine.ingress, [item]).changed
+        assert host.call(attempt_publish, "8082:80") == ("", "")
+        host.call(engine.ingress, [], "overridden")
+        assert host.run("sysctl", "-n", "net.ipv4.conf.xh_gwbridge.route_localnet").strip() == "1"
+    finally:
+        host.call(engine.endpoints, [T1], "overridden")
+
+
+def attempt_publish(text: str) -> tuple[str, str]:
+    try:
+        engine.endpoints([{**T1, "publish": [text]}], "overridden")
+    except CrosshostError as error:
+        return type(error).__name__, str(error)
+    return "", ""
 
 
 def test_a_task_that_is_gone_does_not_hold_up_the_rest(net: Mesh, host: Host) -> None:
@@ -390,64 +413,3 @@ def test_another_subnet_and_mtu_come_with_the_ports(net: Mesh, host: Host) -> No
         assert found == {f"t{n}": {address(1, 4, subnets=OTHERS)} for n in (1, 2)}
         assert heard(net.outside, host.vtep6, 8080).keys() == {"t1", "t2"}
     assert "mtu 1300" in host.run("ip", "-n", SANDBOX, "link", "show", "eth0")
-
-
-STEPS: dict[str, tuple[bool, Callable[[Mesh], object]]] = {
-    "create": (False, lambda net: engine.ingress([net.item(1, FULL)])),
-    "move": (True, lambda net: engine.ingress([moved(net, 1)], "replaced")),
-    "rename": (True, lambda net: engine.ingress([{**net.item(1, FULL), "name": "mesh"}], "overridden")),
-    "remove": (True, lambda _net: engine.ingress([], "overridden")),
-}
-
-STRIDES = {"create": 3, "move": 2, "rename": 3, "remove": 1}
-
-
-def refuse(run: Callable[[Mesh], object], net: Mesh, target: int) -> tuple[str, int]:
-    places = faults.refuse_at(target)
-    try:
-        run(net)
-    except ApplyError as error:
-        return str(error), places.count
-    return "", places.count
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("step", STEPS)
-def test_a_refusal_anywhere_leaves_all_as_it_was(net: Mesh, host: Host, step: str) -> None:
-    """Place by place; of long runs every second or third."""
-    there, run = STEPS[step]
-    if there:
-        host.call(engine.ingress, [net.item(1, FULL)])
-    was = host.call(eye.snapshot), host.call(record.load, "ingress")
-    target = 0
-    while True:
-        error, count = host.call(refuse, run, net, target)
-        if not error:
-            break
-        assert error.endswith("everything done before it was undone"), f"place {target}: {error}"
-        wrong = eye.differences(was[0], host.call(eye.snapshot))
-        assert not wrong, f"place {target}: {error}: afterwards:\n{wrong}"
-        assert host.call(record.load, "ingress") == was[1]
-        target += STRIDES[step]
-    assert target >= count > 10, f"only {count} places: the harness misses writes"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("step", ["move", "remove"])
-def test_a_killed_run_is_finished_by_the_next(net: Mesh, host: Host, step: str) -> None:
-    there, run = STEPS[step]
-    if there:
-        host.call(engine.ingress, [net.item(1, FULL)])
-    run_it = lambda: run(net)  # noqa: E731
-    host.call(run_it)
-    sound = host.call(eye.snapshot)
-    target, killed = 0, True
-    while killed:
-        host.call(engine.ingress, [net.item(1, FULL)] if there else [], "overridden")
-        ended = host.fork(lambda place=target: (faults.kill_at(place), run_it()))  # type: ignore[misc]
-        killed = ended.signal != 0
-        host.call(run_it)
-        wrong = eye.differences(sound, host.call(eye.snapshot))
-        assert not wrong, f"place {target}: {wrong}"
-        target += STRIDES[step] + 1
-    assert target > 10

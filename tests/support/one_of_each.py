@@ -68,7 +68,7 @@ ENDS = [
         end("web", f"t{n}", ip=f"10.50.0.{10 + n}", ip6=f"fd50::{10 + n}", publish=["9090:90"] * (n == 1))
         for n in (1, 2, 3)
     ),
-    end("shop", "b", publish=["8081:80", "5353:53/udp"]),
+    end("shop", "b", ip="10.70.0.2", ip6="fd70::2", publish=["8081:80", "5353:53/udp"]),
     end("lan", "b", gw_priority=1, interface="lan0"),
     end("lan", "m", ip="10.98.0.150"),
     {"network": "container:b", "sandbox": "shared", "create": True},

@@ -92,7 +92,7 @@ def compile_published(ports: Iterable[Published], bridges: Iterable[str] = ()) -
     chosen = list(ports)
     used = dict.fromkeys(one.bridge for one in chosen)
     near = {one.bridge for one in chosen if one.loopback}
-    for bridge in dict.fromkeys((*bridges, *used)):
+    for bridge in dict.fromkeys((*bridges, *near)):
         # from 127.0.0.1 to a sandbox, and back
         name = f"net.ipv4.conf.{bridge.replace('.', '/')}.route_localnet"
         yield Sysctl(HOST, name, str(int(bridge in near)))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
 
 from ..errors import HostError
@@ -22,6 +23,7 @@ from . import files
 LOADED = "/run/crosshost/units"
 _PROPERTIES = "Id,ActiveState,MainPID,NetworkNamespacePath"
 _TIMEOUT = 60  # seconds
+_GUESSED = 3.0  # seconds
 _LINES, _SAID = 20, 3  # of a unit's journal: looked at, and shown in an error
 
 
@@ -34,22 +36,26 @@ def observe(patterns: Iterable[str]) -> Iterator[Unit]:
     """The units of these patterns that are loaded. One that does not run as it should has neither config nor data."""
     if not available():
         return
-    done = _systemctl("show", f"--property={_PROPERTIES}", "--", *patterns)
-    for block in done.stdout.split("\n\n"):
-        found = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    for found in _shown(patterns):
         if found.get("ActiveState", "inactive") == "inactive":
             continue
         config, _, data = _remembered(found["Id"]).partition(" ")
         yield Unit(found["Id"], config, data) if _runs(found) else Unit(found["Id"], "", "")
 
 
+def _shown(patterns: Iterable[str]) -> Iterator[dict[str, str]]:
+    done = _systemctl("show", f"--property={_PROPERTIES}", "--", *patterns)
+    for block in done.stdout.split("\n\n"):
+        yield dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+
 def _runs(found: dict[str, str]) -> bool:
     """Active, and in the namespace that bears the name now: it may have been made anew."""
-    if found["ActiveState"] not in ("active", "reloading"):
+    if found.get("ActiveState") not in ("active", "reloading"):
         return False
     path = found.get("NetworkNamespacePath", "")
     try:
-        return not path or os.stat(path).st_ino == os.stat(f"/proc/{found['MainPID']}/ns/net").st_ino
+        return not path or os.stat(path).st_ino == os.stat(f"/proc/{found.get('MainPID', 0)}/ns/net").st_ino
     except OSError:
         return False
 
@@ -67,7 +73,16 @@ def apply(op: Op) -> None:
         _demand("reload-or-restart", item.name)
     else:
         _demand("restart" if op.before else "start", item.name)
+    _await_process(item.name)
     files.apply(Op(None, File(_path(item.name), f"{item.config} {item.data}")))
+
+
+def _await_process(name: str) -> None:
+    """Give systemd the time to find out which of the processes is the unit's: while those that started it are still ending,
+    it cannot tell. What is wrong for longer shows afterwards."""
+    deadline = time.monotonic() + _GUESSED
+    while not any(map(_runs, _shown([name]))) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _path(name: str) -> str:

@@ -18,6 +18,12 @@ def network_name() -> str:
     return next((str(item.get("name")) for item in record.load(NAME)), "")
 
 
+def ports() -> set[tuple[str, int]]:
+    """(protocol, port) of what it publishes on this host, on all addresses."""
+    found = (port for item in record.load(NAME) for port in item.get("ports") or ())
+    return {(str(port.get("protocol") or "tcp"), int(port["published"])) for port in found}
+
+
 def refuse_its_name(names: Iterable[tuple[str, str]]) -> None:
     """SpecError if a network has the name of the ingress network; ``names``: (name, how errors call it)."""
     taken = network_name()

@@ -14,6 +14,7 @@ from ..kernel.session import Session
 from ..plan import Op
 from ..resources import HOST, NftElement
 from ..spec.publish import ANY4, ANY6
+from . import mesh
 
 _RANGE_DEFAULT = (49153, 65535)  # as in Docker, where the kernel does not say
 
@@ -26,8 +27,12 @@ def ground() -> Ground:
     for one in listeners.listening():
         at.setdefault((one.protocol, one.port), []).append(one)
 
+    meshed = mesh.ports()
+
     def free(protocol: str, host_ip: str, port: int) -> bool:
-        return not listeners.conflicts([(protocol, host_ip, port)], at.get((protocol, port), ()))
+        return (protocol, port) not in meshed and not listeners.conflicts(
+            [(protocol, host_ip, port)], at.get((protocol, port), ())
+        )
 
     return Ground(low, high, _reserved(), free)
 
@@ -54,7 +59,13 @@ def refuse_taken_ports(session: Session, ops: Sequence[Op], ports: Iterable[Publ
         return
     _refuse_foreign_addresses(session, added)
     found = listeners.owners({(one.protocol, one.host_ip, one.host_port) for one in added})
+    meshed = mesh.ports()
     for one in added:
+        if (one.protocol, one.host_port) in meshed:
+            raise CollisionError(
+                f"endpoint {one.owner}: publish {_said(one)}: the ingress network publishes port {one.host_port} on every host; "
+                "publish another port"
+            )
         owner = found.get((one.protocol, one.host_ip, one.host_port))
         if owner is not None:
             who = f"process {owner.pid} ({owner.name})" if owner.pid else owner.name
