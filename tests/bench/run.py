@@ -49,7 +49,7 @@ class Group(NamedTuple):
 GROUPS = {
     "rows": Group(kernel.rows, False, (10_000, 9), (2_000, 5)),
     "networks": Group(kernel.networks, False, (1_000, 3), (100, 3)),
-    "services": Group(services.services, False, (1_000, 7), (200, 3)),
+    "services": Group(services.services, False, (1_000, 7), (1_000, 3)),
     "connections": Group(services.connections, False, (1_000, 15, 2_000), (1_000, 7, 1_000)),
     "throughput": Group(throughput.throughput, True, (16, 2), (5, 1)),
     "calls": Group(modules.calls, True, (10,), (4,)),

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import pytest
 from ansible_collections.crosshost.network.plugins.module_utils import record
-from ansible_collections.crosshost.network.plugins.module_utils.errors import ApplyError
+from ansible_collections.crosshost.network.plugins.module_utils.converge import converge
+from ansible_collections.crosshost.network.plugins.module_utils.errors import ApplyError, CrosshostError
+from ansible_collections.crosshost.network.plugins.module_utils.kinds.gwbridge import GwbridgeKind
 
-from tests.integration.test_ingress_states import FULL, host, moved, net
+from tests.integration.test_ingress_states import FULL, T1, Config, host, moved, net, snapshot
 from tests.support import engine, eye, faults
-from tests.support.mesh import Mesh
+from tests.support.mesh import GATEWAYS, SANDBOX, Mesh
 from tests.support.world import Host
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -74,3 +76,37 @@ def test_a_killed_run_is_finished_by_the_next(net: Mesh, host: Host, step: str) 
         assert not wrong, f"place {target}: {wrong}"
         target += STRIDES[step] + 1
     assert target > 10
+
+
+def test_the_gateway_bridge_under_it(net: Mesh, host: Host) -> None:
+    """It does not go while ports lead over it; with another in its place the network asks for that one."""
+    item = net.item(1, FULL)
+    host.call(engine.ingress, [item])
+    other_bridge = {"name": "other", "subnet": "172.31.0.0/16", "subnet6": "fd31::/64"}
+
+    def gateways(config: Config, state: str, target: int = -1) -> str:
+        if target >= 0:
+            faults.refuse_at(target)
+        try:
+            converge(GwbridgeKind(with_legs=state == "overridden"), config, state)
+        except CrosshostError as error:
+            return str(error)
+        return ""
+
+    assert "sandboxes use it" in host.call(gateways, [], "deleted")
+    sound = snapshot(host)
+    for target in (1, 3, 6):
+        assert "was undone" in host.call(gateways, [other_bridge], "overridden", target)
+        # the bridge's own settings come back with the next run of what set them
+        host.call(engine.ingress, [item])
+        wrong = eye.differences(sound, snapshot(host))
+        assert not wrong, wrong
+    assert host.call(gateways, [{"subnet": "172.29.0.0/16", "subnet6": "fd29::/64"}], "merged") == ""
+    host.call(engine.endpoints, [T1], "overridden")
+    host.call(engine.ingress, [item])
+    assert "172.29.255.254" in host.run("ip", "-n", SANDBOX, "addr", "show", "gw0")
+    host.call(gateways, [GATEWAYS], "overridden")
+    host.call(engine.endpoints, [T1], "overridden")
+    host.call(engine.ingress, [item])
+    wrong = eye.differences(sound, snapshot(host))
+    assert not wrong, wrong

@@ -113,7 +113,7 @@ OTHER: Declared = {
     "endpoint": [
         end("web", "t1", ip="10.50.0.21", ip6="fd50::11"),
         end("web", "t2", ip="10.50.0.12", ip6="fd50::12", publish=["9090:91", "9091:91/udp"]),
-        end("shop", "t3", publish=["8081:80"]),
+        end("shop", "t3", ip="10.70.0.3", publish=["8081:80"]),
         end("shop", "b", ip="10.70.0.77", publish=["8082:80", "5353:53/udp"], gw_priority=2),
         end("lan", "b", interface="lan1"),
         end("lan", "n"),

@@ -32,14 +32,24 @@ _BLOCK = 1 << 16
 
 def observe(paths: Iterable[str]) -> Iterator[File]:
     """These files as they are; those that are not there, or are no plain files, are left out. One that a killed run
-    has only begun has the mode BEGUN."""
+    has only begun to write, or not quite removed, has the mode BEGUN."""
     for path in paths:
         found = read(path)
         if found is None and not path.startswith("/proc/"):
-            part = read(_part(path))
-            found = part._replace(path=path, mode=BEGUN) if part else None
+            found = _begun(path)
         if found is not None:
             yield found
+
+
+def _begun(path: str) -> Optional[File]:
+    part = read(_part(path))
+    if part is not None:
+        return part._replace(path=path, mode=BEGUN)
+    folder = os.path.dirname(path)
+    if _FOLDERS.fullmatch(folder) and folder.startswith("/run/"):
+        with contextlib.suppress(OSError):
+            return None if os.listdir(folder) else File(path, "", BEGUN)
+    return None
 
 
 def read(path: str) -> Optional[File]:

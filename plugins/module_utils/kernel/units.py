@@ -65,9 +65,9 @@ def apply(op: Op) -> None:
     item = op.subject
     assert isinstance(item, Unit)
     if op.after is None:
+        files.apply(Op(File(_path(item.name), ""), None))  # first: while the unit runs it is seen
         _systemctl("stop", item.name)
         _systemctl("reset-failed", item.name)
-        files.apply(Op(File(_path(item.name), ""), None))
         return
     if isinstance(op.before, Unit) and op.before.config == item.config:
         _demand("reload-or-restart", item.name)

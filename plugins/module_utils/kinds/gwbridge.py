@@ -61,7 +61,13 @@ class GwbridgeKind:
         self._parsed = {bridge.name: bridge for bridge in bridges}
 
     def owned(self, session: Session) -> list[str]:
-        return [link.name for link in session.host.links if link.kind == "bridge" and link.alias == MARK]
+        found = [link.name for link in session.host.links if link.kind == "bridge" and link.alias == MARK]
+        # a run that was killed may have left the rules of a bridge alone, which come before it
+        for item in session.nft(HOST):
+            name, _, part = item.name.rpartition("-") if isinstance(item, NftChain) else ("", "", "")
+            if part in ("nat", "forward") and not gwbridge.is_taken(name):
+                found.append(name)
+        return list(dict.fromkeys(found))
 
     def desired(self, session: Session, names: Sequence[str]) -> State:
         found: list[Resource] = []

@@ -38,12 +38,17 @@ def label(name: object) -> str:
     return f"gwbridge {name}"
 
 
+def is_taken(name: str) -> bool:
+    """True for names under which the chains of other objects are."""
+    return name.partition("-")[0] in _TAKEN
+
+
 def parse(item: Mapping[str, Any]) -> Gwbridge:
     """One bridge's declaration. SpecError names the field that cannot be right."""
     given = {field: value for field, value in item.items() if value is not None}
     name = fields.ifname(label(repr(item.get("name"))), "name", given.get("name", NAME_DEFAULT))
     obj = label(name)
-    if name.partition("-")[0] in _TAKEN:
+    if is_taken(name):
         remedy = f"nft chains of other objects begin with {name.partition('-')[0]}-; take another name"
         raise SpecError(obj, "name", name, remedy)
     fields.known_only(obj, item, OPTIONS)
