@@ -213,7 +213,8 @@ def _create(link: Link) -> list[str]:
         return [f"{head} group {GROUP} mtu {link.mtu} type veth peer {peer}"]
     if "link" in values:
         return _create_upper(link, values)
-    return [f"{head} group {GROUP} type {link.kind}{_bridge_words(values)}"]
+    mac = f" address {link.mac}" if link.mac else ""
+    return [f"{head}{mac} group {GROUP} type {link.kind}{_bridge_words(values)}"]
 
 
 def _create_upper(link: Link, values: dict[str, Any]) -> list[str]:
@@ -245,7 +246,7 @@ def _settle(link: Link, before: Optional[Link]) -> list[str]:
         words += f" alias {link.alias}"
     if (before is None and link.kind != "veth") or (before is not None and before.mtu != link.mtu):
         words += f" mtu {link.mtu}"
-    if link.mac and (before is None or before.mac != link.mac):
+    if link.mac and before is not None and before.mac != link.mac:
         words += f" address {link.mac}"
     if link.master and (before is None or before.master != link.master):
         words += f" master {link.master}"

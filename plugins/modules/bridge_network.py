@@ -162,7 +162,7 @@ commands:
   returned: success
   type: list
   elements: str
-  sample: ["ip link add xb-front group 30840 type bridge vlan_default_pvid 0 mcast_snooping 0"]
+  sample: ["ip link add xb-front address 5a:70:a5:da:4e:f6 group 30840 type bridge vlan_default_pvid 0 mcast_snooping 0"]
 """
 
 from typing import Any

@@ -109,7 +109,7 @@ commands:
   returned: success
   type: list
   elements: str
-  sample: ["ip link add xh_gwbridge group 30840 type bridge vlan_default_pvid 0 mcast_snooping 0"]
+  sample: ["ip link add xh_gwbridge address 5a:74:7a:7a:64:ca group 30840 type bridge vlan_default_pvid 0 mcast_snooping 0"]
 """
 
 from typing import Any

@@ -261,19 +261,19 @@ def test_macvlan_and_ipvlan_on_one_device(machines: list[Machine]) -> None:
 
 MODULES = ("8021q", "dummy", "ipvlan", "macvlan", "nft_hash", "nft_numgen", "sctp", "vxlan")
 SCTP_SERVER = """
-import socket
+import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP) as sock:
-    sock.bind(("10.9.0.2", 9000))
+    sock.bind((sys.argv[1], 9000))
     sock.listen()
     connection, peer = sock.accept()
     print(peer[0], connection.recv(100).decode())
 """
 SCTP_CLIENT = """
-import socket, time
+import socket, sys, time
 for _try in range(50):
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP) as sock:
         try:
-            sock.connect(("10.9.0.2", 9000))
+            sock.connect((sys.argv[1], int(sys.argv[2])))
             sock.send(b"hello")
             break
         except ConnectionRefusedError:
@@ -294,6 +294,28 @@ def test_the_machines_speak_sctp(machines: list[Machine]) -> None:
     one.ok("checksctp")
     one.ok("ip", "addr", "add", "10.9.0.1/24", "dev", "eth1")
     other.ok("ip", "addr", "add", "10.9.0.2/24", "dev", "eth1")
-    serving = other.start("python3", "-c", SCTP_SERVER)
-    one.ok("python3", "-c", SCTP_CLIENT)
+    serving = other.start("python3", "-c", SCTP_SERVER, "10.9.0.2")
+    one.ok("python3", "-c", SCTP_CLIENT, "10.9.0.2", "9000")
     assert other.finish(serving, timeout=10) == (0, "10.9.0.1 hello\n", "")
+
+
+def test_a_published_sctp_port_leads_to_the_sandbox(machines: list[Machine]) -> None:
+    """A whole association, from another machine and from the host itself; the sandbox sees the client's own address."""
+    one, other = machines
+    one.ok("ip", "addr", "add", "10.9.0.1/24", "dev", "eth1")
+    other.ok("ip", "addr", "add", "10.9.0.2/24", "dev", "eth1")
+    settled(one, "bridge_network", [{"name": "front", "subnets": [{"subnet": "10.30.0.0/24"}]}])
+    settled(one, "endpoint", [box("s", "front", "10.30.0.5", publish=["9132:9000/sctp"])])
+    inside = ("ip", "netns", "exec", "s", "python3", "-c", SCTP_SERVER, "10.30.0.5")
+    for machine, seen in ((other, "10.9.0.2"), (one, "10.30.0.1")):
+        serving = one.start(*inside)
+        machine.ok("python3", "-c", SCTP_CLIENT, "10.9.0.1", "9132")
+        assert one.finish(serving, timeout=10) == (0, f"{seen} hello\n", "")
+
+
+def test_a_bridge_keeps_its_own_mac_beside_udev(machines: list[Machine]) -> None:
+    """systemd-udevd gives a MAC of its choice to each device of the host's namespace that comes with a random one."""
+    for round_ in range(3):
+        settled(machines[0], "gwbridge", [{"subnet": "172.31.0.0/24"}])
+        assert link(machines[0], "xh_gwbridge")["address"].startswith("5a:"), round_
+        settled(machines[0], "gwbridge", [], "deleted")

@@ -61,8 +61,8 @@ CHAIN = NftChain("", "inet", "gw-nat", "nat", "postrouting", 100, (RULE,))
 CREATED: list[tuple[Resource, list[str]]] = [
     (Netns("xh-a", "crosshost:a"), ["ip netns add xh-a", "ip -n xh-a link set lo alias crosshost:a up"]),
     (BRIDGE, [
-        "ip -n xh-a link add br1 group 30840 type bridge vlan_default_pvid 0 mcast_snooping 0",
-        "ip -n xh-a link set br1 alias crosshost:a mtu 1450 address 5a:00:00:00:00:01",
+        "ip -n xh-a link add br1 address 5a:00:00:00:00:01 group 30840 type bridge vlan_default_pvid 0 mcast_snooping 0",
+        "ip -n xh-a link set br1 alias crosshost:a mtu 1450",
         "ip -n xh-a link set br1 up",
     ]),
     (TUNNEL, [

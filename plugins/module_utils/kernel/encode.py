@@ -85,6 +85,9 @@ def link_create(link: Link, netns_fd: int = -1, lower: int = 0) -> Message:
     data: list[tuple[str, Any]] = []
     if link.kind == "bridge":
         data = [(_BRIDGE_ATTRIBUTES[name], value) for name, value in link.attrs]
+        if link.mac:
+            # from the first moment: udev gives a MAC of its own choice to a device that came with a random one
+            attrs.append(("IFLA_ADDRESS", link.mac))
     elif link.kind == "vxlan":
         data = _vxlan(dict(link.attrs), lower)
         if netns_fd >= 0:
