@@ -77,9 +77,7 @@ def steps(kind: str) -> list[Step]:
 # -- at which places
 
 
-MOST = (
-    1000  # places of one run that are tried, spread evenly: each costs several runs and a look at everything
-)
+MOST = 8  # places of one run that are tried, spread evenly: each costs several runs and a look at everything
 
 
 def chosen(host: Host, step: Step, breaker: Breaker, least: int) -> list[int]:
