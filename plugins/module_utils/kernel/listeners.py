@@ -124,15 +124,26 @@ def _sctp() -> Iterator[Listener]:
 
 
 def _processes(inodes: set[str]) -> dict[str, tuple[int, str]]:
-    """The process with the lowest id that holds each of these sockets."""
-    found: dict[str, tuple[int, str]] = {}
+    """The oldest process that holds each of these sockets: the others are its children. Process ids start again at some time,
+    and tell nothing of age."""
+    held: dict[str, list[tuple[int, int]]] = {}
     links = {f"socket:[{inode}]": inode for inode in inodes}
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()) if links else ():
-        for inode in _held(pid, links):
-            found.setdefault(inode, (pid, _command(pid)))
-        if len(found) == len(inodes):
-            break
-    return found
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()) if links else ():
+        for inode in set(_held(pid, links)):
+            held.setdefault(inode, []).append((_started(pid), pid))
+    return {
+        inode: (pid, _command(pid))
+        for inode, (_when, pid) in ((one, min(ages)) for one, ages in held.items())
+    }
+
+
+def _started(pid: int) -> int:
+    """When a process was started, in clock ticks since boot (proc(5), stat, field 22)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[19])
+    except OSError:
+        return sys.maxsize  # it has ended meanwhile
 
 
 def _held(pid: int, links: dict[str, str]) -> Iterator[str]:
