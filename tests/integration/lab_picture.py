@@ -57,9 +57,12 @@ def _plain(value: Any) -> Any:
 
 
 def _by_kernel(one: Any) -> bool:
-    """Link-local addresses and their routes, multicast groups, learned rows and temporary neighbours."""
+    """Link-local addresses and their routes, multicast groups, learned rows and temporary neighbours; and the table local,
+    which follows the addresses once nobody else is found to have them."""
     if not isinstance(one, dict):
         return False
+    if one.get("table") == "local":
+        return True
     text = str(one.get("local", one.get("dst", "")))
     mac = str(one.get("mac", ""))
     learned = bool(mac) and one.get("state", "") in ("", "stale")
