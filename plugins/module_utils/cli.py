@@ -117,28 +117,18 @@ def restore_all(wait: float) -> int:
 
 
 def _restore_once() -> list[str]:
+    """Each kind after those that it stands on. Networks of a LAN and endpoints one by one: an interface that comes late must
+    not keep the other LANs waiting, nor a container the other sandboxes."""
+    below: tuple[Callable[[], Kind], ...] = (lambda: OverlayKind({}), GwbridgeKind, BridgeKind)
+    singly: tuple[Callable[[], Kind], ...] = (MacvlanKind, EndpointKind)
+    above: tuple[Callable[[], Kind], ...] = (ServiceKind, IngressKind, NamesKind)
     failures: list[str] = []
-    for kind in (OverlayKind({}), GwbridgeKind(), BridgeKind()):
-        recorded = record.load(kind.name)
-        try:
-            if recorded:
-                converge(kind, recorded, "replaced")
-        except CrosshostError as error:
-            failures.append(str(error))
-    # one by one: an interface that comes late must not keep the other LANs waiting, nor a container the other sandboxes
-    makers: tuple[Callable[[], Kind], ...] = (MacvlanKind, EndpointKind)
-    for make in makers:
-        for item in record.load(make().name):
+    for make in (*below, *singly, *above):
+        recorded = record.load(make().name)
+        for part in [[item] for item in recorded] if make in singly else [recorded]:
             try:
-                converge(make(), [item], "replaced")
+                if part:
+                    converge(make(), part, "replaced")
             except CrosshostError as error:
                 failures.append(str(error))
-    above: tuple[Kind, ...] = (ServiceKind(), IngressKind(), NamesKind())
-    for upper in above:
-        recorded = record.load(upper.name)
-        try:
-            if recorded:
-                converge(upper, recorded, "replaced")
-        except CrosshostError as error:
-            failures.append(str(error))
     return failures

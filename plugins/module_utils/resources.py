@@ -238,6 +238,13 @@ def state_of(items: Iterable[Resource]) -> State:
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))  # made once: there are thousands of rules
 
 
+def nft_name(item: Resource) -> str:
+    """The name of a chain or a map, and of an element its map's: it begins with a prefix that says whose it is."""
+    if isinstance(item, NftElement):
+        return item.map
+    return item.name if isinstance(item, (NftChain, NftMap)) else ""
+
+
 def canonical(expression: object) -> str:
     """An nft rule's expression list as one string, so that rules compare and hash as text."""
     return _ENCODER.encode(expression)

@@ -17,12 +17,10 @@ from ..resources import (
     HOST,
     Address,
     Link,
-    NftChain,
-    NftElement,
-    NftMap,
     Resource,
     State,
     Sysctl,
+    nft_name,
     state_of,
 )
 from ..spec import bridge, fields
@@ -92,7 +90,7 @@ class BridgeKind:
                 session, sandboxes(), lambda link: link.netns == HOST and link.master in doomed
             )
             found.extend(pairs.values())
-        found.extend(one for one in session.nft(HOST) if _is_ours(one))
+        found.extend(one for one in session.nft(HOST) if nft_name(one).startswith(PREFIX))
         settings = [item for item in desired.values() if isinstance(item, Sysctl)]
         found.extend(observe.sysctls(session, settings))
         return state_of(found)
@@ -135,12 +133,6 @@ def _ports(session: Session, bridges: set[str]) -> list[Link]:
     """The endpoints' ports on these bridges: they are the endpoints' own, but for the flag that icc decides."""
     pairs = observe.pairs(session, [HOST], []) if bridges else []
     return [pair.outer for pair in pairs if pair.outer.master in bridges and pair.outer.alias]
-
-
-def _is_ours(item: Resource) -> bool:
-    if isinstance(item, NftElement):
-        return item.map.startswith(PREFIX)
-    return isinstance(item, (NftChain, NftMap)) and item.name.startswith(PREFIX)
 
 
 def _refuse_other_bridges(session: Session, op: Op) -> None:

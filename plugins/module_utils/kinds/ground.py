@@ -10,9 +10,10 @@ from typing import Any, Optional
 
 from .. import record
 from ..errors import SpecError
-from ..spec import gwbridge, overlay
+from ..spec import overlay
 from ..spec.gwbridge import Gwbridge
 from ..spec.networks import Network
+from .gateways import known_bridges
 from .overlay import NAME as OVERLAYS
 from .overlay import OverlayKind
 
@@ -48,11 +49,7 @@ class Ground:
                     )
                     raise SpecError(network.obj, "name", name, remedy)
                 self.networks[name] = network
-        below = {str(item.get("name", gwbridge.NAME_DEFAULT)): item for item in record.load("gwbridge")}
-        below.update({str(item.get("name") or gwbridge.NAME_DEFAULT): dict(item) for item in bridges or ()})
-        self.bridges: dict[str, Gwbridge] = {
-            one.name: one for one in gwbridge.parse_all(list(below.values()))
-        }
+        self.bridges: dict[str, Gwbridge] = known_bridges(bridges)
 
 
 def _plain(kind: str, items: Items) -> dict[str, Network]:

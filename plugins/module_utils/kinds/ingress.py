@@ -26,14 +26,13 @@ from ..resources import (
     FdbEntry,
     Link,
     Netns,
-    NftChain,
     NftElement,
-    NftMap,
     Resource,
     State,
     Sysctl,
     canonical,
     netns_name,
+    nft_name,
     state_of,
 )
 from ..spec import endpoint, gwbridge, ingress
@@ -41,6 +40,7 @@ from ..spec.ingress import SANDBOX, Ingress, Place
 from ..spec.service import Task
 from . import ingress_refusals as refusals
 from . import legs, mesh
+from .gateways import known_bridges
 from .merging import merge_lists
 from .overlay import OverlayKind
 from .places import known_path
@@ -64,9 +64,7 @@ class IngressKind:
         planned: bool = False,
     ) -> None:
         self._overlay = OverlayKind(defaults or {})
-        below = {str(item.get("name", gwbridge.NAME_DEFAULT)): item for item in record.load("gwbridge")}
-        below.update({str(item.get("name") or gwbridge.NAME_DEFAULT): dict(item) for item in bridges or ()})
-        self._bridges = {one.name: one for one in gwbridge.parse_all(list(below.values()))}
+        self._bridges = known_bridges(bridges)
         self._withdraw = withdraw
         self._planned = planned
         self._recorded = record.load(NAME)
@@ -230,7 +228,9 @@ class IngressKind:
                 found.update(state_of(observe.sysctls(session, going)))
         session.read_ahead([HOST, *spaces])
         for space in (HOST, *spaces):
-            found.update(state_of(one for one in session.nft(space) if _ours(one)))
+            found.update(
+                state_of(one for one in session.nft(space) if nft_name(one).startswith(parts.PREFIX))
+            )
         return found
 
     def _known_paths(self) -> Iterator[str]:
@@ -312,12 +312,6 @@ def _joined(session: Session, networks: Sequence[str], spaces: Iterable[str]) ->
                 yield FdbEntry(netns, view.name_of(index), mac)
     for netns, names in inner.items():
         yield from observe.inside(session, netns, names)
-
-
-def _ours(item: Resource) -> bool:
-    if isinstance(item, NftElement):
-        return item.map.startswith(parts.PREFIX)
-    return isinstance(item, (NftChain, NftMap)) and item.name.startswith(parts.PREFIX)
 
 
 def _concerns(item: Resource, netns: str) -> bool:

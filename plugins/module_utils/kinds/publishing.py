@@ -12,7 +12,7 @@ from .. import record
 from ..compile.publish import PREFIX, Published, Target, choose, compile_published
 from ..errors import SpecError
 from ..kernel.session import Session
-from ..resources import HOST, NftChain, NftElement, NftMap, Resource
+from ..resources import HOST, Resource, nft_name
 from ..spec import gwbridge
 from ..spec.endpoint import Endpoint
 from ..spec.gwbridge import member
@@ -73,13 +73,4 @@ def _devices(session: Session, ground: Ground) -> Iterator[str]:
 
 def observed(session: Session) -> Iterator[Resource]:
     """The published ports' part of the host's nft table."""
-    for item in session.nft(HOST):
-        name = (
-            item.map
-            if isinstance(item, NftElement)
-            else item.name
-            if isinstance(item, (NftChain, NftMap))
-            else ""
-        )
-        if name.startswith(PREFIX):
-            yield item
+    return (item for item in session.nft(HOST) if nft_name(item).startswith(PREFIX))
