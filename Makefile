@@ -37,7 +37,7 @@ demo-down: venv ## stop the demo and remove all that it made
 
 .PHONY: test-fast
 test-fast: venv ## unit and property tests: no root, under a minute
-	@pytest tests/unit tests/property
+	@pytest --numprocesses auto --maxprocesses 8 tests/unit tests/property
 
 .PHONY: test
 test: setup ## all tests, as root with the lab's hosts
