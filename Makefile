@@ -36,12 +36,13 @@ demo-down: venv ## stop the demo and remove all that it made
 	@scripts/demo-down
 
 .PHONY: test-fast
-test-fast: venv ## unit and property tests: no root, under a minute
-	@pytest --numprocesses auto --maxprocesses 8 tests/unit tests/property
+test-fast: venv ## unit and property tests, and the dashboard's in process: no root, a minute or two
+	@pytest --numprocesses auto --maxprocesses 8 -m "not slow" tests/unit tests/property tests/webui
 
 .PHONY: test
 test: setup ## all tests, as root with the lab's hosts
-	@pytest tests
+	@pytest --numprocesses auto --maxprocesses 8 tests/unit tests/property tests/webui
+	@pytest tests/integration tests/browser
 
 .PHONY: lint
 lint: venv ## all linters and the documentation's checks; one alone: scripts/lint ruff_check
@@ -56,9 +57,18 @@ format: venv ## format the Python code and repair what ruff can repair safely
 bench: setup ## measure, and compare with the recorded figures
 	@python tests/bench/run.py
 
+.PHONY: bench-webui
+bench-webui: setup ## measure the dashboard on a large seeded database
+	@python tests/bench_webui/run.py
+
+.PHONY: screenshots
+screenshots: setup ## pictures of every page of the dashboard, in both widths and themes, in .build/screenshots
+	@scripts/screenshots
+
 .PHONY: build
-build: venv ## build the collection's archive into .build/dist
+build: venv ## build the collection's archive and the dashboard's wheel into .build/dist
 	@ansible-galaxy collection build --force --output-path .build/dist
+	@cd webui && python -m hatchling build -d ../.build/dist
 
 .PHONY: docs
 docs: venv ## print the modules' documentation as Ansible shows it

@@ -129,12 +129,22 @@ underlay:
       description: The addresses that the host uses towards its default gateways, IPv4 first.
       type: list
       elements: str
+    routes:
+      description: The networks that the host has other routes to, but for those of crosshost's own devices.
+      type: list
+      elements: str
+    nameservers:
+      description: The host's name servers.
+      type: list
+      elements: str
   sample:
     interfaces:
       - name: eth0
         mtu: 1500
         addresses: [10.97.0.1]
     default: [10.97.0.1]
+    routes: [10.97.0.0/24]
+    nameservers: [10.97.0.254]
 """
 
 import contextlib

@@ -48,3 +48,11 @@ def test_a_reader_sees_one_state(database: Database) -> None:
         with database.write() as session:
             session.add(Scope(name="a"))
         assert reading.scalar(select(func.count()).select_from(Scope)) == 0
+
+
+def test_whether_a_write_would_have_to_wait(database: Database) -> None:
+    assert not database.is_writing()
+    with database.write() as session:
+        session.add(Scope(name="a"))
+        assert database.is_writing() == database.is_sqlite
+    assert not database.is_writing()

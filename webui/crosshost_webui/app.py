@@ -3,25 +3,32 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import BaseRoute
 
 from . import routers
+from .collection import version
+from .operations.metrics import Observed
 from .state import State
 from .web import access, problem
+from .web.faults import Faults
 from .web.middleware import Envelope, SameOrigin, SmallBody
-from .web.pages import STATIC, error_page
+from .web.pages import STATIC, Static, error_page
 
 API = "/api/v1"
-log = logging.getLogger("crosshost_webui")
+_HTTP = {
+    404: "there is nothing at this address; check its spelling",
+    405: "this address does not take this method; the Allow header has those that it takes",
+}
 
 
 def create_app(state: State) -> FastAPI:
@@ -33,21 +40,32 @@ def create_app(state: State) -> FastAPI:
             yield
 
     app = FastAPI(
-        title="Crosshost dashboard", version=routers.version(), lifespan=life,
+        title="Crosshost dashboard", version=version(), lifespan=life,
         openapi_url=None, docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.state.crosshost = state
-    for one in routers.pages():
-        app.include_router(one, include_in_schema=False)
-    for one in routers.api():
-        app.include_router(one, prefix=API)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.router.routes.extend(_routes())
+    app.mount("/static", Static(directory=STATIC), name="static")
     _handle_errors(app)
     app.add_middleware(SmallBody)
     app.add_middleware(SameOrigin, base_url=state.settings.base_url)
+    app.add_middleware(Faults, respond=_respond, count=state.metrics.faults.inc)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)
+    app.add_middleware(Observed, metrics=state.metrics)
     app.add_middleware(Envelope, trusted_proxies=state.settings.trusted_proxies)
     access.refuse_undeclared(app)
     return app
+
+
+@cache
+def _routes() -> Sequence[BaseRoute]:
+    """The routes of all domains. They hold nothing of an application, and reading their signatures takes a while."""
+    whole = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    for one in routers.pages():
+        whole.include_router(one, include_in_schema=False)
+    for one in routers.api():
+        whole.include_router(one, prefix=API)
+    return tuple(whole.routes)
 
 
 def _handle_errors(app: FastAPI) -> None:
@@ -64,17 +82,9 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        found = problem.Problem(str(error.detail), headers=dict(error.headers or {}))
+        detail = f"{request.method} {request.url.path}: {_HTTP.get(error.status_code, error.detail)}"
+        found = problem.Problem(detail, headers=dict(error.headers or {}))
         found.status, found.title = error.status_code, str(error.detail)
-        return _respond(request, found)
-
-    @app.exception_handler(Exception)
-    async def _fault(request: Request, error: Exception) -> Response:
-        log.error("fault in %s %s", request.method, request.url.path, exc_info=error)
-        found = problem.Problem(
-            "this is a fault of the dashboard; its log has the details under the request's id"
-        )
-        found.status, found.title = 500, "A fault"
         return _respond(request, found)
 
 

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
+
+import yaml
 
 PACKAGED = Path(__file__).parent / "collection"
 CHECKOUT = Path(__file__).parents[2]
@@ -22,6 +25,13 @@ def collections_path() -> Path:
         f"{PACKAGED}: the collection crosshost.network is not in this installation; install the wheel again, "
         "or run `make setup` in a checkout"
     )
+
+
+@cache
+def version() -> str:
+    """The version of the collection, which is the dashboard's as well."""
+    path = collections_path() / "ansible_collections" / "crosshost" / "network" / "galaxy.yml"
+    return str(yaml.safe_load(path.read_text(encoding="utf-8"))["version"])
 
 
 def provide() -> None:

@@ -3,15 +3,25 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 DATABASES = ("sqlite", "postgresql+psycopg")
+
+
+def _parted(value: Any) -> Any:
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+# In the environment with commas between.
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parted)]
 
 
 class Settings(BaseSettings):
@@ -29,7 +39,7 @@ class Settings(BaseSettings):
     key_file: Path | None = Field(
         default=None, description="the key of secrets; empty: one in the data directory"
     )
-    trusted_proxies: tuple[str, ...] = Field(
+    trusted_proxies: Words = Field(
         default=(), description="addresses of proxies whose X-Forwarded-For counts"
     )
     log_format: Literal["text", "json"] = Field(default="text", description="how log lines look")
@@ -48,14 +58,37 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="bearer token of /metrics; empty: no metrics"
     )
     oidc_issuer: str = Field(default="", description="OpenID Connect provider; empty: local accounts only")
-    oidc_client_id: str = ""
-    oidc_client_secret: SecretStr = SecretStr("")
-    oidc_groups_claim: str = "groups"
-    oidc_admins: tuple[str, ...] = Field(default=(), description="groups whose members are admins")
-    oidc_operators: tuple[str, ...] = Field(default=(), description="groups whose members are operators")
-    oidc_viewers: tuple[str, ...] = Field(
-        default=(), description="groups whose members are viewers; `*`: everyone"
-    )
+    oidc_client_id: str = Field(default="", description="what the provider knows this server by")
+    oidc_client_secret: SecretStr = Field(default=SecretStr(""), description="the secret that goes with it")
+    oidc_groups_claim: str = Field(default="groups", description="the claim that has a user's groups")
+    oidc_admins: Words = Field(default=(), description="groups whose members are admins")
+    oidc_operators: Words = Field(default=(), description="groups whose members are operators")
+    oidc_viewers: Words = Field(default=(), description="groups whose members are viewers; `*`: everyone")
+
+    @field_validator("data_dir", "key_file")
+    @classmethod
+    def _whole(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            try:
+                ipaddress.ip_network(one)
+            except ValueError as error:
+                raise ValueError(f"{error}; write an address, or a network such as 10.0.0.0/8") from None
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        found = urlsplit(value)
+        if value and not (found.scheme in ("http", "https") and found.hostname and found.path in ("", "/")):
+            raise ValueError(
+                f"{value} is no address of a site; write one such as https://crosshost.example.net"
+            )
+        return value.rstrip("/")
 
     @field_validator("database")
     @classmethod

@@ -10,6 +10,7 @@ from fastapi import Request
 from .accounts.keys import Keys
 from .accounts.service import authenticate
 from .db.engine import Database
+from .operations.metrics import Metrics
 from .settings import Settings
 from .web.access import Principal
 from .web.broker import Broker
@@ -21,6 +22,13 @@ class State:
     db: Database
     keys: Keys
     broker: Broker = field(default_factory=Broker)
+    metrics: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(self.db)
 
     def authenticate(self, request: Request) -> Principal:
         return authenticate(self, request)
+
+    def close(self) -> None:
+        self.db.close()

@@ -16,11 +16,12 @@ import struct
 from typing import Any, Optional
 
 from ..errors import HostError
-from . import netns
+from . import netns, resolv
 from .netlink import NLM_CREATE, NLM_EXCL, RTM_NEWLINK, Message, NetlinkError, Socket
-from .session import Session
+from .session import NsView, Session
 
 LINK_KINDS = ("vxlan", "bridge", "veth")
+ROUTES_MOST = 1000
 FEATURES = (*LINK_KINDS, "nf_tables")
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
@@ -91,8 +92,9 @@ def program(name: str) -> Optional[str]:
 
 
 def underlay() -> dict[str, Any]:
-    """The interfaces with global addresses that are not crosshost's, and the host's addresses on the way to its default
-    gateways (IPv4 first): ``{"interfaces": [{"name", "mtu", "addresses"}], "default": [...]}``."""
+    """The interfaces with global addresses that are not crosshost's, the host's addresses on the way to its default gateways
+    (IPv4 first), the networks that it has other routes to, and its name servers: ``{"interfaces": [{"name", "mtu",
+    "addresses"}], "default": [...], "routes": [...], "nameservers": [...]}``."""
     with Session() as session:
         host = session.host
         found: dict[int, list[str]] = {}
@@ -105,7 +107,23 @@ def underlay() -> dict[str, Any]:
             for link in host.links
             if link.ifindex in found and not link.owned
         ]
-    return {"interfaces": interfaces, "default": [one for one in map(_source_towards, _FAR) if one]}
+        routes = _routes(host)
+    return {
+        "interfaces": interfaces,
+        "default": [one for one in map(_source_towards, _FAR) if one],
+        "routes": routes,
+        "nameservers": resolv.listed(),
+    }
+
+
+def _routes(host: NsView) -> list[str]:
+    """Where the host's routes lead that are neither crosshost's nor the default ones. Of a router's, the first thousand."""
+    found = {
+        route.dst
+        for route in host.routes
+        if not route.dst.endswith("/0") and not getattr(host.by_index.get(route.dev), "owned", False)
+    }
+    return sorted(found, key=lambda text: (_is_ipv6(text), text))[:ROUTES_MOST]
 
 
 def _is_ipv6(address: str) -> bool:

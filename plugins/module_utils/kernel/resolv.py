@@ -37,6 +37,11 @@ def host_servers(obj: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def listed() -> list[str]:
+    """The host's own name servers, as its resolv.conf names them."""
+    return list(dict.fromkeys(_servers(HOSTS_OWN)))
+
+
 def _servers(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

@@ -13,7 +13,13 @@ from ..db.base import Base, Json, Key
 
 class AuditEntry(Base):
     __tablename__ = "audit_entry"
-    __table_args__ = (Index(None, "object_type", "object_id", "id"), Index(None, "who", "id"))
+    # one for each filter, with the id: the newest rows of any filter cost the same however long the log is
+    __table_args__ = (
+        Index(None, "object_type", "object_id", "id"),
+        Index(None, "object_type", "id"),
+        Index(None, "who", "id"),
+        Index(None, "action", "id"),
+    )
 
     id: Mapped[Key]
     at: Mapped[datetime] = mapped_column(index=True)

@@ -58,17 +58,25 @@ class Database:
             if self.file is None:
                 raise ValueError("database: a database in memory is not supported; name a file")
             self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # for its owner only; what SQLite puts beside it has the same mode
+            os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._lock_file = self.file.with_name(f"{self.file.name}.lock")
             self.reader = self._sqlite("BEGIN", READERS)
             self.writer = self._sqlite("BEGIN IMMEDIATE", 1)
         else:
-            self.writer = create_engine(self.url, pool_size=WRITERS, max_overflow=READERS, pool_pre_ping=True)
+            self.writer = create_engine(
+                self.url, pool_size=WRITERS, max_overflow=READERS, pool_pre_ping=True, hide_parameters=True
+            )
             # the same connections; a page that asks twice is answered out of one state
             self.reader = self.writer.execution_options(isolation_level="REPEATABLE READ")
 
     def _sqlite(self, begin: str, size: int) -> Engine:
         engine = create_engine(
-            self.url, pool_size=size, max_overflow=0, connect_args={"check_same_thread": False}
+            self.url,
+            pool_size=size,
+            max_overflow=0,
+            connect_args={"check_same_thread": False},
+            hide_parameters=True,
         )
 
         @event.listens_for(engine, "connect")
@@ -91,6 +99,11 @@ class Database:
 
     def create(self) -> None:
         """Make all tables, as the newest migration leaves them."""
+        # A constraint that was made by ALTER in this process, on PostgreSQL, is marked so; SQLite, which has no such ALTER, would
+        # then be made without it.
+        for table in models.Base.metadata.tables.values():
+            for constraint in table.foreign_key_constraints:
+                constraint._create_rule = None
         with self.writer.begin() as connection:
             models.Base.metadata.create_all(connection)
 
@@ -102,12 +115,16 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[WriteSession]:
         """Committed at the end of the block; rolled back if it raises. Not to be nested."""
-        with WriteSession(self.writer, expire_on_commit=False) as session, self._in_turn(), session.begin():
+        with WriteSession(self.writer, expire_on_commit=False) as session, self.in_turn(), session.begin():
             yield session
         session.done()
 
+    def is_writing(self) -> bool:
+        """Whether this process is writing at the moment, so that another write had to wait; PostgreSQL has no such turn."""
+        return self.is_sqlite and self._turn.locked()
+
     @contextmanager
-    def _in_turn(self) -> Iterator[None]:
+    def in_turn(self) -> Iterator[None]:
         if not self.is_sqlite:
             yield
             return

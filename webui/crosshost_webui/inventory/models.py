@@ -35,12 +35,14 @@ class Item(Base):
         CheckConstraint(f"kind IN {KINDS}", "kind"),
         Index(None, "kind", "host"),
         Index(None, "kind", "network"),
+        # what IPAM holds for an item outlasts it: its id is nobody else's later
+        {"sqlite_autoincrement": True},
     )
 
     id: Mapped[Key]
     kind: Mapped[str] = mapped_column(String(16))
     name: Mapped[str] = mapped_column(String(400))
-    host: Mapped[str | None] = mapped_column(String(253))  # of an endpoint
+    host: Mapped[str | None] = mapped_column(String(253))  # of an endpoint, or of what is one host's own
     network: Mapped[str | None] = mapped_column(String(60))  # of an endpoint or a service
     body: Mapped[Json]
     resolved: Mapped[Json]
@@ -50,7 +52,8 @@ class Item(Base):
 
 
 class Change(Base):
-    """What a revision did to one item; before or after None: it was not there."""
+    """What a revision did to one item; before or after None: it was not there. Each is {"id", "body", "resolved"}, the last only
+    if it differs from the body."""
 
     __tablename__ = "change"
     __table_args__ = (Index(None, "kind", "name", "id"),)

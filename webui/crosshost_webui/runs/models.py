@@ -97,13 +97,15 @@ class RunTask(Base):
 
 
 class Event(Base):
-    """One line of a run's record, by its sequence number. ``kind``: play, task, result, warning, stats. Of a result: ``host``,
-    ``task`` (its number), ``status``. ``body``: JSON compressed by zlib; None: there is nothing to tell but the status."""
+    """One line of a run's record, by its sequence number. ``kind``: play, task, result, item (one turn of a loop, before the result
+    of the whole task), warning, stats. Of a result: ``host``, ``task`` (its number), ``status``. ``body``: JSON compressed by
+    zlib; None: there is nothing to tell but the status."""
 
     __tablename__ = "event"
     __table_args__ = (
         Index(None, "run_id", "task", "host"),
         Index(None, "run_id", "host", "seq"),
+        Index(None, "run_id", "status", "seq"),
         Index(None, "host", "at"),
     )
 
@@ -113,7 +115,8 @@ class Event(Base):
     kind: Mapped[str] = mapped_column(String(8))
     task: Mapped[int | None]
     host: Mapped[str | None] = mapped_column(String(253))
-    status: Mapped[str | None] = mapped_column(String(12))  # ok, changed, failed, unreachable, skipped
+    # ok, changed, failed, ignored, unreachable, skipped
+    status: Mapped[str | None] = mapped_column(String(12))
     duration_ms: Mapped[int | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute, Mount
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from starlette.routing import Mount
 
 from ..db.engine import Database
 from .problem import Forbidden, SignInNeeded
@@ -87,7 +87,12 @@ class Allow:
 
     def __call__(self, request: Request) -> Context:
         state: State = request.app.state.crosshost
-        principal = state.authenticate(request)
+        try:
+            principal = state.authenticate(request)
+        except SignInNeeded:
+            if self.role is not Role.NOBODY:
+                raise
+            principal = NOBODY
         context = Context(principal, state, request)
         if self.role is Role.NOBODY:
             return context
@@ -108,6 +113,8 @@ def allow(role: Role, scope: str = "read") -> Any:
 
 Anyone = Annotated[Context, allow(Role.NOBODY)]
 Viewer = Annotated[Context, allow(Role.VIEWER)]
+# One's own account. A token needs the whole of it: one that may only read could make another that may more.
+Myself = Annotated[Context, allow(Role.VIEWER, "admin")]
 InventoryWriter = Annotated[Context, allow(Role.OPERATOR, "inventory:write")]
 IpamWriter = Annotated[Context, allow(Role.OPERATOR, "ipam:write")]
 RunStarter = Annotated[Context, allow(Role.OPERATOR, "run:start")]
@@ -115,20 +122,21 @@ Executor = Annotated[Context, allow(Role.OPERATOR, "executor")]
 Admin = Annotated[Context, allow(Role.ADMIN, "admin")]
 
 
-def rules(app: FastAPI) -> Iterator[tuple[BaseRoute, Allow | None]]:
-    """Every route with what it demands; None: it names nothing."""
-    for route in app.routes:
-        if isinstance(route, Mount) and route.name == "static":
+def rules(app: FastAPI) -> Iterator[tuple[RouteContext, Allow | None]]:
+    """Every route, also those of included routers, with what it demands, the most if it names several; None: it names nothing."""
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, Mount) and route.name == "static":
             continue
-        found = next(_allows(route.dependant), None) if isinstance(route, APIRoute) else None
-        yield route, found
+        is_ours = isinstance(route.original_route, APIRoute)
+        named = _allows(route.dependant) if is_ours else ()
+        yield route, max(named, key=lambda rule: rule.role, default=None)
 
 
 def refuse_undeclared(app: FastAPI) -> None:
     """RuntimeError names the first route that says nothing of who may call it."""
     for route, rule in rules(app):
         if rule is None:
-            raise RuntimeError(f"route {getattr(route, 'path', route)}: it does not say who may call it")
+            raise RuntimeError(f"route {route.path or route.original_route}: it does not say who may call it")
 
 
 def _allows(dependant: Dependant) -> Iterator[Allow]:

@@ -15,6 +15,7 @@ class Broker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.closed = False
         self._waiting: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
 
     def publish(self, topic: str) -> None:
@@ -24,10 +25,20 @@ class Broker:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(event.set)
 
+    def close(self) -> None:
+        """The server stops: wake everyone, for the last time. A stream ends when it sees ``closed``."""
+        self.closed = True
+        with self._lock:
+            topics = list(self._waiting)
+        for topic in topics:
+            self.publish(topic)
+
     @contextmanager
     def subscribe(self, topic: str) -> Iterator[asyncio.Event]:
         """An event that is set when something is published; the subscriber clears it before it reads."""
         mine = (asyncio.get_running_loop(), asyncio.Event())
+        if self.closed:
+            mine[1].set()
         with self._lock:
             self._waiting.setdefault(topic, set()).add(mine)
         try:

@@ -9,6 +9,8 @@ from typing import Annotated, Generic, TypeVar
 from fastapi import Depends, Query
 from pydantic import BaseModel
 
+from .problem import Invalid
+
 LIMIT_DEFAULT = 50
 LIMIT_MOST = 1000
 T = TypeVar("T")
@@ -34,3 +36,15 @@ def _paging(
 
 
 Paged = Annotated[Paging, Depends(_paging)]
+
+
+def number_after(paging: Paging) -> int | None:
+    """`after` of a list whose parts are known by a number. Invalid if it is none."""
+    if paging.after is None:
+        return None
+    if not paging.after.isascii() or not paging.after.isdigit() or len(paging.after) > 18:
+        raise Invalid(
+            "after: it is not the `next` of a part of this list; begin again without it",
+            {"after": "it is not the `next` of a part of this list"},
+        )
+    return int(paging.after)

@@ -84,6 +84,13 @@ class Unavailable(Problem):
     title = "Not at the moment"
 
 
+class Fault(Problem):
+    """The dashboard's own; nothing raises it but web.faults."""
+
+    status = 500
+    title = "A fault"
+
+
 def of_request(errors: Sequence[Any]) -> Invalid:
     """FastAPI's list of validation errors as one problem."""
     fields: dict[str, str] = {}
