@@ -9,26 +9,23 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from crosshost_webui import server
 from crosshost_webui.accounts import secrets
-from crosshost_webui.executor import command, launch, orphans
+from crosshost_webui.executor import command, orphans
 from crosshost_webui.executor import worker as working
 from crosshost_webui.executor.supervisor import Supervisor
-from crosshost_webui.runs import events, eventstore, plans, service, store
-from crosshost_webui.settings import Settings
+from crosshost_webui.runs import eventstore, service, store
 from crosshost_webui.state import State
 from sqlalchemy.exc import OperationalError
 
+from tests.webui.support_executor import output, play, ready, results, supervisor  # noqa: F401 - pytest finds fixtures so
 from tests.webui.support_runs import (
     ANN,
     BOB,
-    declare,
-    playbook,
     row,
     start,
     wait_for,
@@ -37,45 +34,6 @@ from tests.webui.support_runs import (
 
 pytestmark = pytest.mark.slow
 FIND = "import os; print(os.getpid())"
-
-
-@pytest.fixture
-def ready(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
-    monkeypatch.setattr(launch, "GRACE", 3.0)
-    found = server.make_state(settings.model_copy(update={"executors": 2}))
-    declare(found)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def supervisor(ready: State) -> Iterator[Supervisor]:
-    found = Supervisor(ready)
-    found.start()
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Let all runs be of this playbook."""
-
-    def made(tasks: str, head: str = "") -> Path:
-        path = playbook(tmp_path / "play.yml", tasks, head)
-        monkeypatch.setattr(command, "playbook", lambda _name: path)
-        return path
-
-    return made
-
-
-def results(state: State, run_id: int) -> list[tuple[str | None, str | None, dict[str, Any]]]:
-    with state.db.read() as s:
-        return [(one.host, one.status, events.unpack(one.body)) for one in eventstore.results(s, run_id, 100)]
-
-
-def output(state: State, run_id: int) -> str:
-    path = state.settings.runs_dir / str(run_id) / "output.log"
-    return path.read_text(encoding="utf-8")
 
 
 def test_a_run_from_start_to_end(ready: State, supervisor: Supervisor, play: Callable[..., Path]) -> None:
@@ -248,62 +206,6 @@ def test_the_database_is_away_for_a_while(
     assert len(failures) == 4 and run.status == "ok"
     with ready.db.read() as s:
         assert len(eventstore.results(s, run_id, 1000)) == 2 * 30 + 4
-
-
-def check_and_approve(ready: State, supervisor: Supervisor) -> int:
-    """The plan of a check run."""
-    run_id = start(ready, check=True)
-    supervisor.wake()
-    assert wait_until_ended(ready, run_id).status == "ok", output(ready, run_id)
-    with ready.db.read() as s:
-        plan = store.plan_of_run(s, run_id)
-    assert plan is not None
-    with ready.db.write() as s:
-        plans.decide(s, BOB, plans.to_change(s, plan.id), True)
-    return plan.id
-
-
-def apply(ready: State, supervisor: Supervisor, plan_id: int) -> int:
-    with ready.db.write() as s:
-        run_id = service.apply(s, ANN, plan_id).id
-    supervisor.wake()
-    return run_id
-
-
-COPY = "- name: Write\n  copy: {content: 'x', dest: '%s/{{ inventory_hostname }}'}\n"
-
-
-def test_a_plan_is_applied(
-    ready: State, supervisor: Supervisor, play: Callable[..., Path], tmp_path: Path
-) -> None:
-    play(COPY % tmp_path)
-    plan_id = check_and_approve(ready, supervisor)
-    assert not (tmp_path / "web1").exists()
-    run_id = apply(ready, supervisor, plan_id)
-    run = wait_until_ended(ready, run_id)
-    assert (run.status, run.counts) == ("ok", {"changed": 2})
-    assert (tmp_path / "web1").read_text() == "x"
-    with ready.db.read() as s:
-        assert plans.get(s, plan_id).status == "applied"
-    text = output(ready, run_id)
-    assert (
-        text.index("== checking again") < text.index("== applying the plan ==")
-        and text.count("PLAY RECAP") == 2
-    )
-
-
-def test_a_plan_is_refused_when_a_host_is_otherwise(
-    ready: State, supervisor: Supervisor, play: Callable[..., Path], tmp_path: Path
-) -> None:
-    play(COPY % tmp_path)
-    plan_id = check_and_approve(ready, supervisor)
-    (tmp_path / "web2").write_text("x")  # somebody has done it meanwhile
-    run_id = apply(ready, supervisor, plan_id)
-    run = wait_until_ended(ready, run_id)
-    assert run.status == "refused" and "web2: 1 commands were to be run, and now none are" in run.explanation
-    assert not (tmp_path / "web1").exists()
-    with ready.db.read() as s:
-        assert plans.get(s, plan_id).status == "refused"
 
 
 def test_a_disk_without_room_says_so(
