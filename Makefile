@@ -41,8 +41,8 @@ test-fast: venv ## unit and property tests, and the dashboard's in process: no r
 
 .PHONY: test
 test: setup ## all tests, as root with the lab's hosts
-	@pytest --numprocesses auto --maxprocesses 8 tests/unit tests/property tests/webui
-	@pytest tests/integration tests/browser
+	@pytest --numprocesses auto --maxprocesses 8 tests/unit tests/property tests/webui tests/browser
+	@pytest tests/integration
 
 .PHONY: lint
 lint: venv ## all linters and the documentation's checks; one alone: scripts/lint ruff_check
