@@ -36,8 +36,12 @@ demo-down: venv ## stop the demo and remove all that it made
 	@scripts/demo-down
 
 .PHONY: test-fast
-test-fast: venv ## unit and property tests, and the dashboard's in process: no root, a minute or two
-	@pytest --numprocesses auto --maxprocesses 8 -m "not slow" tests/unit tests/property tests/webui
+test-fast: venv ## unit and property tests: no root, under a minute
+	@pytest --numprocesses auto --maxprocesses 8 tests/unit tests/property
+
+.PHONY: test-webui
+test-webui: venv ## the dashboard's tests in process, on both databases: no root
+	@pytest --numprocesses auto --maxprocesses 8 -m "not slow" tests/webui
 
 .PHONY: test
 test: setup ## all tests, as root with the lab's hosts
